@@ -1,0 +1,1 @@
+"""What the serving benchmark compares, and how it loads and measures it."""

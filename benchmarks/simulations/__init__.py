@@ -1,0 +1,1 @@
+"""Stand-ins that benchmarks simulate long operation with."""

@@ -1,0 +1,1 @@
+"""Foreview's feature repository: the language that every component speaks."""

@@ -1,0 +1,1 @@
+"""Feast store plug-ins: what the stock stores do too slowly or too loosely."""

@@ -1,0 +1,1 @@
+"""The private servers: PostgreSQL, Redis and MLflow, from wheels, on loopback ports."""

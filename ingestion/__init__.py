@@ -1,0 +1,1 @@
+"""From the YouTube Data API to raw landing, warehouse and feature tables."""

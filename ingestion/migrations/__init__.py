@@ -1,0 +1,1 @@
+"""Every table of the platform, as one Alembic tree; run by `ingestion.warehouse.migrate`."""

@@ -1,0 +1,107 @@
+"""Retention in the raw landing: old answers go; a video is cut out of the answers it is in."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, text
+
+from ingestion.landing import LandedBody, Landing
+
+_POINTING = (
+    "video_snapshots",
+    "video_metadata",
+    "video_metadata_seen",
+    "channel_snapshots",
+    "quarantine",
+    "ingested_responses",
+)
+
+
+def purge_landing(
+    engine: Engine,
+    landing: Landing,
+    video_id: str | None,
+    before: datetime | None,
+    *,
+    dry_run: bool,
+) -> int:
+    """Delete or rewrite objects; give how many."""
+    if video_id is not None:
+        return _purge_video(engine, landing, video_id, dry_run=dry_run)
+    assert before is not None
+    return _purge_old(landing, before, dry_run=dry_run)
+
+
+def _purge_old(landing: Landing, before: datetime, *, dry_run: bool) -> int:
+    found = 0
+    for ref in _dated(landing, before):
+        body = landing.get(ref)
+        collected = body.world == "real" and "method" in body.request
+        if collected and body.fetched_at is not None and body.fetched_at < before:
+            found += 1
+            if not dry_run:
+                landing.delete(ref)
+    return found
+
+
+def _dated(landing: Landing, before: datetime) -> Iterator[str]:
+    """Give what was fetched until the day of a moment, by its name."""
+    last = f"{before.astimezone(UTC):%Y/%m/%d}~"
+    return (ref for ref in list(landing.refs()) if ref[0].isdigit() and ref <= last)
+
+
+def _purge_video(engine: Engine, landing: Landing, video_id: str, *, dry_run: bool) -> int:
+    times, found = landing.ingestion_times(), 0
+    for ref in list(landing.refs()):
+        body = landing.get(ref)
+        if video_id.encode() not in body.body and video_id not in str(body.request):
+            continue
+        found += 1
+        if dry_run:
+            continue
+        rewritten = _without(body, video_id)
+        if rewritten is not None:
+            new_ref = landing.put(
+                rewritten,
+                request=_forgetful(body.request, video_id),
+                headers=body.headers,
+                etag=body.etag,
+                fetched_at=body.fetched_at,
+                world=body.world,
+            )
+            if ref in times:
+                landing.put_manifest([new_ref], times[ref], body.world)
+            _point(engine, ref, new_ref)
+        landing.delete(ref)
+    return found
+
+
+def _without(body: LandedBody, video_id: str) -> bytes | None:
+    """Give an answer without a video's items; null where it is no answer, or nothing is left."""
+    try:
+        document = orjson.loads(body.body)
+        items = document["items"]
+    except (ValueError, KeyError, TypeError):
+        return None  # an imported file: the copy goes, its owner has the original
+    kept = [item for item in items if video_id not in str(item)]
+    return orjson.dumps({**document, "items": kept}) if kept else None
+
+
+def _forgetful(request: Any, video_id: str) -> dict[str, Any]:
+    return {
+        name: ",".join(part for part in value.split(",") if part != video_id)
+        if isinstance(value, str)
+        else value
+        for name, value in request.items()
+    }
+
+
+def _point(engine: Engine, old: str, new: str) -> None:
+    with engine.begin() as connection:
+        for name in _POINTING:
+            connection.execute(
+                text(f"UPDATE {name} SET raw_ref = :new WHERE raw_ref = :old"),
+                {"new": new, "old": old},
+            )

@@ -1,0 +1,123 @@
+"""What is in quarantine: listed, read again by the parsers of today, or dropped."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, text
+
+from feature_repo.clock import Clock
+from ingestion.errors import LandingError, UnreadableFile
+from ingestion.ingesting import IngestCounts, append_batch, prepare, read_batch
+from ingestion.landed import LandedResponse, parse_json, require_list
+from ingestion.landing import LandedBody, Landing
+from ingestion.quarantine import storable
+from ingestion.replaying import replay_file
+
+_CHOSEN = """
+    FROM quarantine WHERE (CAST(:reason AS text) IS NULL OR :reason = ANY(reasons))
+    AND (CAST(:ids AS bigint[]) IS NULL OR quarantine_id = ANY(:ids))
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows of the quarantine; None asks for all."""
+
+    reason: str | None = None
+    ids: Sequence[int] | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Give them as a query's parameters."""
+        return {"reason": self.reason, "ids": None if self.ids is None else list(self.ids)}
+
+
+def summary(engine: Engine, choice: Choice) -> list[dict[str, Any]]:
+    """Count the rows by first reason and source."""
+    query = f"SELECT reasons[1] AS reason, source, count(*) AS rows {_CHOSEN} GROUP BY 1, 2"
+    with engine.connect() as connection:
+        rows = connection.execute(text(f"{query} ORDER BY 3 DESC, 1, 2"), choice.parameters())
+        return [dict(row) for row in rows.mappings()]
+
+
+def listed(engine: Engine, choice: Choice, limit: int) -> list[dict[str, Any]]:
+    """Give the newest rows, without what is in them."""
+    query = (
+        "SELECT quarantine_id, quarantined_at, world, source, raw_ref, reasons "
+        f"{_CHOSEN} ORDER BY quarantine_id DESC LIMIT :limit"
+    )
+    with engine.connect() as connection:
+        rows = connection.execute(text(query), {**choice.parameters(), "limit": limit}).mappings()
+        return [{**row, "quarantined_at": row["quarantined_at"].isoformat()} for row in rows]
+
+
+def drop(engine: Engine, choice: Choice) -> int:
+    """Forget rows; the landing still has what they were read from."""
+    with engine.begin() as connection:
+        return int(connection.execute(text(f"DELETE {_CHOSEN}"), choice.parameters()).rowcount)
+
+
+def retry(engine: Engine, landing: Landing, clock: Clock, choice: Choice) -> IngestCounts:
+    """Read rows again from the landing; what still does not hold is back in quarantine.
+
+    Raises:
+        LandingError: What a row was read from is no longer in the landing.
+    """
+    query = f"SELECT quarantine_id, raw_ref, item {_CHOSEN} ORDER BY raw_ref"
+    with engine.connect() as connection:
+        rows = connection.execute(text(query), choice.parameters()).all()
+    by_ref: dict[str, list[Any]] = {}
+    for row in rows:
+        by_ref.setdefault(row.raw_ref, []).append(row)
+    total = IngestCounts()
+    for raw_ref, refused in by_ref.items():
+        total += _retry(engine, landing.get(raw_ref), refused, landing, clock)
+    return total
+
+
+def _retry(
+    engine: Engine, body: LandedBody, refused: Sequence[Any], landing: Landing, clock: Clock
+) -> IngestCounts:
+    ids = [row.quarantine_id for row in refused]
+    if body.fetched_at is None:
+        with engine.begin() as connection:
+            _delete(connection, ids)
+        return replay_file(engine, landing, body, clock)
+    items = {orjson.dumps(row.item, option=orjson.OPT_SORT_KEYS) for row in refused}
+    response = _only(body, items, clock())
+    batch = read_batch([response], clock())
+    prepare(engine, batch)
+    with engine.begin() as connection:
+        _delete(connection, ids)
+        (counts,) = append_batch(connection, batch)
+    return counts
+
+
+def _only(body: LandedBody, items: set[bytes], now: datetime) -> LandedResponse:
+    """Give the landed answer with the refused items alone, as received.
+
+    They are known since now; those of a recording since they were observed.
+    """
+    assert body.fetched_at is not None
+    try:
+        document = require_list(parse_json(body.body))
+    except UnreadableFile as error:
+        raise LandingError(f"{body.raw_ref} is no answer with items: {error}") from error
+    chosen = [item for item in document.get("items", []) if _as_kept(item) in items]
+    known_at = body.fetched_at if "file" in body.request else now
+    content = json.dumps({**document, "items": chosen}).encode()
+    return LandedResponse(body.raw_ref, content, body.fetched_at, known_at, body.world)
+
+
+def _as_kept(item: Any) -> bytes:
+    kept = orjson.loads(storable(item if isinstance(item, dict) else {"item": item}))
+    return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
+
+
+def _delete(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(
+        text("DELETE FROM quarantine WHERE quarantine_id = ANY(:ids)"), {"ids": list(ids)}
+    )

@@ -1,0 +1,73 @@
+"""What a look at YouTube means for the targets."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from ingestion import planner
+from ingestion.discovery import Upload
+from ingestion.targets import Target, UnknownTarget
+
+
+def looked_at(item: dict[str, Any], world: str, at: datetime) -> Target:
+    """Make a target of a resource that was just looked at."""
+    if item["kind"] == "youtube#channel":
+        playlists = item.get("contentDetails", {}).get("relatedPlaylists", {})
+        uploads = playlists.get("uploads")
+        return Target(
+            kind="channel",
+            target_id=item["id"],
+            world=world,
+            added_at=at,
+            next_due_at=at,
+            uploads_playlist_id=uploads,
+            statistics_due_at=at + planner.CHANNEL_EVERY,
+            last_count=video_count(item),
+        )
+    snippet = item["snippet"]
+    published = datetime.fromisoformat(snippet["publishedAt"])
+    video = Target(
+        "video", item["id"], world, at, at, channel_id=snippet["channelId"], published_at=published
+    )
+    return planner.observed(video, at, view_count(item))
+
+
+def discovered(upload: Upload, channel: Target, now: datetime) -> Target:
+    """Make a target of an upload that was found; it is to be looked at now."""
+    return Target(
+        kind="video",
+        target_id=upload.video_id,
+        world=channel.world,
+        added_at=now,
+        next_due_at=now,
+        channel_id=channel.target_id,
+        published_at=upload.published_at,
+    )
+
+
+def video_count(channel: dict[str, Any]) -> int | None:
+    """Read the number of videos that a channel tells."""
+    return _count(channel, "videoCount")
+
+
+def view_count(video: dict[str, Any]) -> int | None:
+    """Read the views that a video tells, for the plan only."""
+    return _count(video, "viewCount")
+
+
+def fell(target: Target, views: int | None) -> bool:
+    """Tell whether a video has fewer views than at its last look."""
+    return views is not None and target.last_count is not None and views < target.last_count
+
+
+def _count(item: dict[str, Any], name: str) -> int | None:
+    """Read a count; what is none is left to validation."""
+    value = item.get("statistics", {}).get(name)
+    return int(value) if isinstance(value, str) and value.isdecimal() else None
+
+
+def require_found(asked: Sequence[str], found: Iterable[object | None]) -> None:
+    """Raise UnknownTarget for what was asked and not found."""
+    unknown = [name for name, item in zip(asked, found, strict=True) if item is None]
+    if unknown:
+        raise UnknownTarget(f"YouTube knows nothing by the name of {', '.join(unknown)}")

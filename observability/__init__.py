@@ -1,0 +1,1 @@
+"""Outcomes, drift and alerts."""

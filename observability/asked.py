@@ -1,0 +1,112 @@
+"""What was asked of late: logged vectors, answers, and the truths that came in."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observability.database import Connection
+
+FloatArray = NDArray[np.float64]
+
+_MOST_VIDEOS = 5_000
+
+# One vector a video, its latest: a video that is asked about a thousand times is one video.
+_VECTORS = """
+    SELECT video_id, channel_id, as_of, vector->'features', definition, format FROM (
+        SELECT DISTINCT ON (video_id) video_id, channel_id, as_of, vector FROM forecast_log
+        WHERE world = %(world)s AND situation = 'published' AND asked_at >= %(start)s
+            AND asked_at <= %(end)s AND vector->'features' ?& %(columns)s
+        ORDER BY video_id, asked_at DESC
+    ) AS latest
+    LEFT JOIN LATERAL (
+        SELECT view_definition AS definition, format FROM video_snapshots AS look
+        WHERE look.video_id = latest.video_id AND look.observed_at <= latest.as_of
+        ORDER BY observed_at DESC, ingested_at DESC LIMIT 1
+    ) AS start ON true
+    ORDER BY md5(video_id) LIMIT %(most)s
+"""
+_FORECASTS = """
+    SELECT DISTINCT ON (metric, days, video_id) metric, (answered->>'horizon_days')::int AS days,
+        log10((1 + (answered->>'p50')::float) / (1 + (answers->>'current')::float))
+    FROM forecast_log,
+        jsonb_each(answer->'metrics') AS asked (metric, answers),
+        jsonb_array_elements(answers->'forecasts') AS answered
+    WHERE world = %(world)s AND situation = 'published' AND video_id = ANY(%(videos)s)
+        AND asked_at >= %(start)s AND asked_at <= %(end)s AND answered->>'p50' IS NOT NULL
+    ORDER BY metric, days, video_id, asked_at DESC
+"""
+# Where truths fell among the quantiles: below, lower and upper half of the interval, above.
+_TRUTHS = """
+    SELECT metric, days, count(*) FILTER (WHERE round(observed_count) < p10),
+        count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count < p50),
+        count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count >= p50),
+        count(*) FILTER (WHERE round(observed_count) > p90)
+    FROM (
+        SELECT DISTINCT ON (metric, horizon_days, video_id) *, horizon_days AS days
+        FROM forecast_outcomes
+        WHERE world = %(world)s AND situation = 'published' AND status = 'scored'
+            AND due_at >= %(start)s AND due_at <= %(end)s
+        ORDER BY metric, horizon_days, video_id, due_at DESC
+    ) AS latest
+    GROUP BY metric, days
+"""
+
+
+class Vectors(NamedTuple):
+    """Features as the model got them, a row a video.
+
+    Attributes:
+        features: Shape (rows, columns); NaN where null.
+        as_of: Epoch seconds.
+        definition: Of a view, at the observation asked about; empty where unknown.
+    """
+
+    video_id: NDArray[np.str_]
+    channel_id: NDArray[np.str_]
+    as_of: FloatArray
+    features: FloatArray
+    definition: NDArray[np.str_]
+    format: NDArray[np.str_]
+
+
+def vectors(
+    connection: Connection, world: str, columns: tuple[str, ...], start: datetime, end: datetime
+) -> Vectors:
+    """Read the vectors asked about in [start, end] that hold all these columns."""
+    asked = {
+        "world": world, "start": start, "end": end, "columns": list(columns), "most": _MOST_VIDEOS,
+    }  # fmt: skip
+    rows = connection.execute(_VECTORS, asked).fetchall()
+    features = [[row[3][name] for name in columns] for row in rows]
+    return Vectors(
+        np.array([row[0] for row in rows], dtype=str),
+        np.array([row[1] or "" for row in rows], dtype=str),
+        np.array([row[2].timestamp() for row in rows], dtype=np.float64),
+        np.array(features, dtype=np.float64).reshape(len(rows), len(columns)),
+        np.array([row[4] or "" for row in rows], dtype=str),
+        np.array([row[5] or "unknown" for row in rows], dtype=str),
+    )
+
+
+def forecast_growth(
+    connection: Connection, world: str, videos: list[str], start: datetime, end: datetime
+) -> dict[tuple[str, int], FloatArray]:
+    """Give the median growth answered for videos, by metric and horizon, in decades."""
+    asked = {"world": world, "videos": videos, "start": start, "end": end}
+    grown: dict[tuple[str, int], list[float]] = {}
+    for metric, days, growth in connection.execute(_FORECASTS, asked):
+        grown.setdefault((metric, days), []).append(growth)
+    return {key: np.array(values) for key, values in grown.items()}
+
+
+def truth_places(
+    connection: Connection, world: str, start: datetime, end: datetime
+) -> dict[tuple[str, int], FloatArray]:
+    """Count where truths due in [start, end] fell among p10, p50 and p90: four places."""
+    asked = {"world": world, "start": start, "end": end}
+    return {
+        (metric, days): np.array(counts, dtype=np.float64)
+        for metric, days, *counts in connection.execute(_TRUTHS, asked)
+    }

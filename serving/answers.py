@@ -1,0 +1,223 @@
+"""From quantiles to the answer a client reads and the record that is logged; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import orjson
+
+from feature_repo.segments import TIERS
+from feature_repo.targets import METRICS
+from serving.contracts import DEFAULT_DAYS, DegradedReason, Reason
+from serving.draft_model import DraftModel
+from serving.fallback import Source
+from serving.forecast_log import ForecastRecord
+from serving.model import LoadedModel, ModelInput
+from serving.online_features import StoredVector
+
+# A simulated clock is read a few times a second; what it lags by then is no fault of the data's.
+CLOCK_TOLERANCE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked about each video: whole days ahead, ascending, and metrics."""
+
+    days: tuple[int, ...] = DEFAULT_DAYS
+    metrics: tuple[str, ...] = METRICS
+
+    def logged(self) -> dict[str, Any]:
+        """Give the question as it is logged."""
+        return {"days": self.days, "metrics": self.metrics}
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for every answer of one request."""
+
+    model: LoadedModel
+    is_model_confirmed: bool
+    question: Question
+    asked_at: datetime
+    now: float
+    max_age_seconds: float
+
+
+class Basis(NamedTuple):
+    """What an answer rests on, and where it was had from.
+
+    Attributes:
+        source: Where the features come from.
+        read_seconds_ago: How long ago they were read, unless just now.
+        observed_at: When the counts were read at YouTube, epoch seconds.
+        counts: Present counts, in the order of the model's metrics; NaN when hidden.
+        tier: The channel's.
+        features: The model's inputs; None for curves, which have none.
+        missing: Positions of the model's columns that were null.
+    """
+
+    video_id: str
+    channel_id: str | None
+    event_times: list[float]
+    source: Source
+    read_seconds_ago: float | None
+    observed_at: float
+    counts: Sequence[float]
+    tier: str
+    features: Any
+    missing: list[int]
+
+
+def basis(
+    vector: StoredVector, given: ModelInput, row: int, read_seconds_ago: float | None
+) -> Basis:
+    """Give what the model's answer about one video rests on."""
+    return Basis(
+        vector.video_id,
+        vector.channel_id,
+        vector.event_times,
+        "online_store" if read_seconds_ago is None else "recent_features",
+        read_seconds_ago,
+        given.observed_at[row],
+        given.counts[row].tolist(),
+        TIERS[given.tiers[row]],
+        given.features[row],
+        given.missing_of(row),
+    )
+
+
+def answer(
+    asked: Circumstances, seen: Basis, as_of_seconds: float, quantiles: list[list[list[float]]]
+) -> ForecastRecord:
+    """Compose the answer about one video.
+
+    Args:
+        asked: The request.
+        seen: What the answer rests on.
+        as_of_seconds: The moment the forecast is as of.
+        quantiles: Rounded counts, by metric of the model, horizon and quantile; NaN for none.
+    """
+    model = asked.model
+    as_of = datetime.fromtimestamp(as_of_seconds, UTC)
+    reasons = _degraded_reasons(asked, seen)
+    counts = dict(zip(model.metrics, seen.counts, strict=True))
+    columns = model.columns
+    missing = columns if seen.features is None else [columns[at] for at in seen.missing]
+    forecast_id = uuid4()
+    told = orjson.dumps(
+        {
+            "forecast_id": str(forecast_id),
+            "video_id": seen.video_id,
+            "channel_id": seen.channel_id,
+            "world": model.world,
+            "as_of": as_of,
+            "observed_at": datetime.fromtimestamp(seen.observed_at, UTC),
+            "feature_age_seconds": as_of_seconds - seen.observed_at,
+            "features_from": seen.source,
+            "features_read_seconds_ago": seen.read_seconds_ago,
+            "model_version": model.version,
+            "model_digest": model.digest,
+            "degraded": bool(reasons),
+            "degraded_reasons": reasons,
+            "missing_features": missing,
+            "metrics": metric_answers(model, asked.question, counts, quantiles, as_of_seconds),
+        },
+        option=orjson.OPT_UTC_Z,
+    )
+    return ForecastRecord(
+        forecast_id=forecast_id,
+        asked_at=asked.asked_at,
+        as_of=as_of,
+        situation=model.situation,
+        world=model.world,
+        video_id=seen.video_id,
+        channel_id=seen.channel_id,
+        model_version=model.version,
+        model_digest=model.digest,
+        request=asked.question.logged(),
+        columns=columns,
+        features=seen.features,
+        counts=counts,
+        tier=seen.tier,
+        source=seen.source,
+        observed_at=seen.observed_at,
+        views=model.plan.views,
+        event_times=seen.event_times,
+        degraded=reasons,
+        answer=told,
+    )
+
+
+def metric_answers(
+    model: LoadedModel | DraftModel,
+    question: Question,
+    counts: Mapping[str, float],
+    quantiles: list[list[list[float]]],
+    as_of_seconds: float,
+) -> dict[str, Any]:
+    """Give the numbers of an answer: all that a replay has to repeat."""
+    moments = moments_ahead(as_of_seconds, question.days)
+    days, supported, positions = question.days, model.supported_days, model.position_of
+    answers = {}
+    for metric in question.metrics:
+        current = counts.get(metric, float("nan"))
+        at = positions.get(metric)
+        if at is None:
+            ahead = [_none(day, moments[n], "metric_not_supported") for n, day in enumerate(days)]
+        else:
+            own, known = quantiles[at], supported[at]
+            ahead = [
+                _horizon(day, moments[n], own[n], is_supported=day in known)
+                for n, day in enumerate(days)
+            ]
+        answers[metric] = {
+            "current": int(current) if current == current else None,  # NaN is not itself
+            "forecasts": ahead,
+        }
+    return answers
+
+
+@lru_cache(maxsize=256)
+def moments_ahead(as_of_seconds: float, days: tuple[int, ...]) -> list[str]:
+    """Give the moments that lie some days after another, in ISO 8601."""
+    as_of = datetime.fromtimestamp(as_of_seconds, UTC)
+    return [
+        (as_of + timedelta(days=day)).isoformat().replace("+00:00", "Z") for day in days
+    ]  # fmt: skip
+
+
+def _horizon(day: int, moment: str, values: list[float], *, is_supported: bool) -> dict[str, Any]:
+    if not is_supported:
+        return _none(day, moment, "horizon_not_supported")
+    p10, p50, p90 = values
+    if p50 != p50:  # NaN
+        return _none(day, moment, "count_hidden")
+    return {
+        "horizon_days": day, "at": moment, "p10": int(p10), "p50": int(p50), "p90": int(p90),
+        "reason": None,
+    }  # fmt: skip
+
+
+def _none(day: int, moment: str, reason: Reason) -> dict[str, Any]:
+    return {
+        "horizon_days": day, "at": moment, "p10": None, "p50": None, "p90": None, "reason": reason,
+    }  # fmt: skip
+
+
+def _degraded_reasons(asked: Circumstances, seen: Basis) -> list[DegradedReason]:
+    reasons: list[DegradedReason] = []
+    if seen.source != "online_store":
+        reasons += ["online_store_unavailable", seen.source]
+    channel_times = seen.event_times[len(asked.model.plan.video.views) :]
+    if min([seen.observed_at, *channel_times]) < asked.now - asked.max_age_seconds:
+        reasons.append("stale_features")
+    if any(time != time for time in channel_times):  # NaN: no row
+        reasons.append("channel_features_missing")
+    if seen.observed_at > asked.now + CLOCK_TOLERANCE_SECONDS:
+        reasons.append("clock_behind_data")
+    if not asked.is_model_confirmed:
+        reasons.append("model_unconfirmed")
+    return reasons

@@ -1,0 +1,82 @@
+"""Requests that arrive together are answered together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+MOST_TOGETHER = 64
+# A store that hangs does not hold up those who come later: they ask for themselves.
+LONGEST_WAIT_SECONDS = 0.003
+
+
+class _Group(Generic[Q, A]):
+    """Ids that are asked for together, and who waits for the answer about each."""
+
+    __slots__ = ("ids", "is_launched", "question", "waiting")
+
+    def __init__(self, question: Q) -> None:
+        self.question = question
+        self.ids: list[str] = []
+        self.waiting: list[asyncio.Future[A]] = []
+        self.is_launched = False
+
+
+class Coalescer(Generic[Q, A]):
+    """Gathers the ids asked at one moment and asks for them at once.
+
+    Who comes alone is answered at once. While an answer is under way, those who come gather behind
+    it and share the next: one trip to the store and one pass of array work for all.
+    """
+
+    def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
+        self._ask = ask
+        self._open: dict[Q, _Group[Q, A]] = {}
+        self._running: set[asyncio.Task[None]] = set()
+
+    def answer(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
+        """Give the answer for one id."""
+        loop = asyncio.get_running_loop()
+        group = self._open.get(question)
+        if group is None:
+            group = self._open[question] = _Group(question)
+            if self._running:
+                loop.call_later(LONGEST_WAIT_SECONDS, self._launch, group)
+            else:
+                loop.call_soon(self._launch, group)
+        future: asyncio.Future[A] = loop.create_future()
+        group.ids.append(entity_id)
+        group.waiting.append(future)
+        if len(group.ids) >= MOST_TOGETHER:
+            self._launch(group)
+        return future
+
+    def _launch(self, group: _Group[Q, A]) -> None:
+        if group.is_launched:
+            return
+        group.is_launched = True
+        del self._open[group.question]
+        task = asyncio.get_running_loop().create_task(self._run(group))
+        self._running.add(task)
+        task.add_done_callback(self._launch_next)
+
+    def _launch_next(self, ended: asyncio.Task[None]) -> None:
+        self._running.discard(ended)
+        for group in list(self._open.values()):
+            self._launch(group)
+
+    async def _run(self, group: _Group[Q, A]) -> None:
+        try:
+            answers = await self._ask(group.ids, group.question)
+        except BaseException as error:
+            for future in group.waiting:
+                if not future.done():
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for future, answer in zip(group.waiting, answers, strict=True):
+            if not future.done():  # the one who asked may have gone
+                future.set_result(answer)

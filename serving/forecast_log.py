@@ -1,0 +1,253 @@
+"""What was asked, seen and answered: written to PostgreSQL in batches, beside the hot path."""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import orjson
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from serving.errors import ForecastLogUnavailable
+from serving.metrics import ServingMetrics
+
+_COLUMNS = (
+    "forecast_id", "asked_at", "as_of", "situation", "world", "video_id", "channel_id",
+    "model_version", "model_digest", "request", "vector", "feature_times", "answer", "degraded",
+)  # fmt: skip
+
+_BATCH = 200
+_YIELD_EVERY = 10
+_GATHER_SECONDS = 0.25
+_RETRY_SECONDS = 1.0
+_FLUSH_SECONDS = 3.0
+_CONNECT_SECONDS = 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ForecastRecord:
+    """One forecast, cheap to make; it becomes a row later.
+
+    `answer` is the JSON that is sent and logged. `features` are the model's float32 inputs, in
+    the order of `columns`: written in full, they replay to the bit.
+    """
+
+    forecast_id: UUID
+    asked_at: datetime
+    as_of: datetime
+    situation: str
+    world: str
+    video_id: str | None
+    channel_id: str | None
+    model_version: str
+    model_digest: str
+    request: Mapping[str, Any]
+    columns: tuple[str, ...]
+    features: NDArray[np.float32] | None
+    counts: Mapping[str, float]
+    tier: str
+    source: str
+    observed_at: float
+    views: tuple[str, ...]
+    event_times: list[float]
+    degraded: Sequence[str]
+    answer: bytes = b""
+
+    def line(self) -> bytes:
+        """Give the record as a line of COPY's text format, in the order of the columns."""
+        features = None if self.features is None else self.features.tolist()
+        vector = {  # exact: every float32 is a float64
+            "features": None
+            if features is None
+            else dict(zip(self.columns, features, strict=True)),
+            "counts": dict(self.counts),
+            "tier": self.tier,
+            "source": self.source,
+            "observed_at": self.observed_at,
+        }
+        times = {
+            view: _instant(time) for view, time in zip(self.views, self.event_times, strict=True)
+        }
+        return b"\t".join(
+            (
+                str(self.forecast_id).encode(),
+                self.asked_at.isoformat().encode(),
+                self.as_of.isoformat().encode(),
+                self.situation.encode(),
+                _text(self.world),
+                _text(self.video_id),
+                _text(self.channel_id),
+                _text(self.model_version),
+                self.model_digest.encode(),
+                orjson.dumps(self.request),
+                _json(vector),
+                orjson.dumps(times),
+                self.answer.replace(b"\\", b"\\\\"),
+                b"{%b}\n" % ",".join(self.degraded).encode(),
+            )
+        )
+
+
+class ForecastLog:
+    """A bounded queue in front of the table forecast_log.
+
+    A forecast never waits for it and never fails because of it. While the database is away
+    entries wait; once the queue is full the newest are dropped, and counted.
+    """
+
+    def __init__(self, url: str, schema: str, capacity: int, metrics: ServingMetrics) -> None:
+        self._url, self._schema = url, schema
+        self._capacity = capacity
+        self._metrics = metrics
+        self._queue: deque[tuple[float, ForecastRecord]] = deque()
+        self._metrics.log_queued.set_function(lambda: len(self._queue))
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def append(self, entry: ForecastRecord) -> None:
+        """Queue a forecast to be logged."""
+        if len(self._queue) >= self._capacity:
+            self._metrics.log_lost.inc()
+            return
+        self._queue.append((asyncio.get_running_loop().time(), entry))
+        self._wake.set()
+
+    async def start(self) -> None:
+        """Start writing in the background."""
+        self._task = asyncio.create_task(self._write())
+
+    async def stop(self) -> None:
+        """Write what is queued, for a few seconds at most; the rest is lost, and counted."""
+        self._stopping.set()
+        self._wake.set()
+        if self._task is not None:
+            _, unfinished = await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._queue:
+            _log.warning("%d forecasts were never logged", len(self._queue))
+            self._metrics.log_lost.inc(len(self._queue))
+        await self._disconnect()
+
+    async def read(self, forecast_id: UUID) -> dict[str, Any] | None:
+        """Give a logged forecast by its id, or None.
+
+        Raises:
+            ForecastLogUnavailable: The database does not answer.
+        """
+        query = sql.SQL("SELECT {} FROM forecast_log WHERE forecast_id = %s").format(
+            sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+        )
+        try:
+            async with (
+                asyncio.timeout(_FLUSH_SECONDS),
+                await self._connect() as connection,
+                connection.cursor(row_factory=dict_row) as cursor,
+            ):
+                await cursor.execute(query, [forecast_id])
+                return await cursor.fetchone()
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            raise ForecastLogUnavailable(
+                "The database of the forecast log (FOREVIEW_DATABASE_URL) does not answer: "
+                f"{type(error).__name__}"
+            ) from error
+
+    async def _write(self) -> None:
+        while self._queue or not self._stopping.is_set():
+            if len(self._queue) < _BATCH:
+                await self._gather()
+            try:
+                await self._write_batch()
+            except psycopg.DataError as error:
+                self._lose_batch(error)
+            except (psycopg.Error, OSError) as error:
+                _log.warning("the forecast log is not being written: %s", error)
+                await self._disconnect()
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _gather(self) -> None:
+        """Wait for a first entry, then a little longer for others to share its transaction."""
+        if not self._queue:
+            self._wake.clear()
+            await self._wake.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), _GATHER_SECONDS)
+
+    def _lose_batch(self, error: psycopg.DataError) -> None:
+        """Drop entries that no table will ever take: waiting would hold up all later ones."""
+        lost = min(_BATCH, len(self._queue))
+        _log.error("%d forecasts cannot be logged: %s", lost, error)
+        for _ in range(lost):
+            self._queue.popleft()
+        self._metrics.log_lost.inc(lost)
+
+    async def _write_batch(self) -> None:
+        """Write the oldest entries; they leave the queue once the database has them."""
+        batch = [self._queue[at] for at in range(min(_BATCH, len(self._queue)))]
+        if not batch:
+            return
+        if self._connection is None or self._connection.closed:
+            self._connection = await self._connect()
+        command = sql.SQL("COPY forecast_log ({}) FROM STDIN").format(
+            sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+        )
+        async with (
+            self._connection.cursor() as cursor,
+            cursor.copy(command) as copy,  # one statement: all of the batch, or none
+        ):
+            lines: list[bytes] = []
+            for first in range(0, len(batch), _YIELD_EVERY):
+                lines += [entry.line() for _, entry in batch[first : first + _YIELD_EVERY]]
+                await asyncio.sleep(0)  # requests come first
+            await copy.write(b"".join(lines))
+        for _ in batch:
+            self._queue.popleft()
+        self._metrics.log_written.inc(len(batch))
+        self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0][0])
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(
+            self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS
+        )
+        await connection.execute(
+            sql.SQL("SET search_path TO {}").format(sql.Identifier(self._schema))
+        )
+        return connection
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+
+def _text(text: str | None) -> bytes:
+    r"""Escape a text for COPY, which knows a null as \\N."""
+    if text is None:
+        return b"\\N"
+    escaped = text.replace("\\", "\\\\").replace("\t", "\\t")
+    return escaped.replace("\n", "\\n").replace("\r", "\\r").encode()
+
+
+def _json(content: object) -> bytes:
+    """Encode JSON for COPY: its only character that means something there is the backslash."""
+    return orjson.dumps(content).replace(b"\\", b"\\\\")
+
+
+def _instant(epoch_seconds: float) -> datetime | None:
+    if epoch_seconds != epoch_seconds:  # NaN: the view has no row
+        return None
+    return datetime.fromtimestamp(epoch_seconds, UTC)

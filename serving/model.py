@@ -1,0 +1,312 @@
+"""A model bundle, loaded: from stored features to quantiles of counts."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from feature_repo.bundle import (
+    MODEL_FILE,
+    MODEL_INPUT,
+    BundleError,
+    Contract,
+    Intervals,
+    bundle_digest,
+    read_contract,
+    read_intervals,
+)
+from feature_repo.online_layout import JOIN_KEY_OF_VIEW
+from feature_repo.segments import AGE_BANDS, TIERS, age_band_number, tier_number
+from feature_repo.targets import MAX_HORIZON_DAYS, quantiles
+from feature_repo.transformations.declared import names
+from feature_repo.transformations.performance import PERFORMANCE_FEATURES
+from feature_repo.transformations.request import (
+    PUBLISHED_INPUTS,
+    PUBLISHED_REQUEST_FEATURES,
+    published_request,
+)
+from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
+from serving.fallback import FallbackCurves
+from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
+from serving.trees import Forest, OtherGraph
+
+FloatArray = NDArray[np.float64]
+
+SERVED_SITUATION = "published"
+FEATURE_SERVICE = "published_v1"
+OBSERVED_AT = "observed_at"
+NEEDED_VIEWS = (PROFILE_VIEW, PERFORMANCE_VIEW)
+
+_PROBES, _ALONE = 64, 16
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """What a model reads of some videos: all that is needed to repeat its answer.
+
+    Attributes:
+        features: float32, shape (n, columns), defaults filled in.
+        missing: Where a feature was null before that, shape (n, columns).
+        counts: Present counts, shape (n, metrics); NaN when hidden.
+        tiers: The channel's tier as TIERS numbers it, shape (n,).
+        observed_at: When the counts were read at YouTube, epoch seconds, n of them.
+    """
+
+    features: NDArray[np.float32]
+    missing: NDArray[np.bool_]
+    counts: FloatArray
+    tiers: NDArray[np.int64]
+    observed_at: list[float]
+
+    def missing_of(self, row: int) -> list[int]:
+        """Give the positions of the columns that were null in a row."""
+        return np.flatnonzero(self.missing[row]).tolist()
+
+
+class LoadedModel:
+    """A verified bundle with its ONNX session; never changes once loaded."""
+
+    def __init__(self, directory: Path, version: str) -> None:
+        """Load and verify a bundle.
+
+        Raises:
+            BundleError: A part is missing, differs from its digest, or the parts do not agree.
+        """
+        self.contract = read_contract(directory)
+        _check_served(self.contract)
+        self.version = version
+        self.digest = bundle_digest(self.contract)
+        self.world = self.contract.world
+        self.situation = self.contract.situation
+        self.metrics = tuple(self.contract.metrics)
+        self.columns = tuple(column.name for column in self.contract.columns)
+        self.plan = ReadPlan.of(_stored_features(self.contract))
+        self._stored = {name: at for at, (_, name) in enumerate(self.plan.numbers)}
+        self.observed_at = self._stored[OBSERVED_AT]
+        self._view_of_value = np.array([self.plan.views.index(v) for v, _ in self.plan.numbers])
+        self.needed_views = [self.plan.views.index(view) for view in NEEDED_VIEWS]
+        self._assembly = _Assembly(self.contract, self._stored)
+        self._outputs = [metric.output for metric in self.contract.metrics.values()]
+        self._offsets = offset_tables(self.contract, read_intervals(directory))
+        self._age = _position(self.columns, self.contract.age_column)
+        self.supported = supported_horizons(self.contract)
+        self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]
+        self.position_of = {metric: at for at, metric in enumerate(self.metrics)}
+        self.curves = FallbackCurves(directory)
+        self._session = open_session(directory, self._outputs, len(self.columns) + 1)
+        self._forest = self._open_forest(directory)
+
+    def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
+        """Assemble model inputs.
+
+        Args:
+            stored: Values as stored, shape (n, values), in the order of the plan.
+            as_of: The moment of asking per row, whole epoch seconds.
+        """
+        return self._assembly.read(stored, as_of)
+
+    def nulls_by_view(self, stored: FloatArray) -> list[int]:
+        """Count the values that are null, for each view of the plan; rows as for `read`."""
+        _, values = np.isnan(stored).nonzero()
+        return np.bincount(self._view_of_value[values], minlength=len(self.plan.views)).tolist()
+
+    def predict(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
+        """Give quantiles, shape (n, metrics, horizons, 3).
+
+        NaN where the count is hidden and where a metric does not support the horizon. One tree
+        evaluation for all rows and horizons; a row's answer does not depend on the other rows.
+        """
+        days = np.asarray(horizons)
+        n, metrics, asked = len(given.features), len(self.metrics), len(days)
+        growth = self._growth(given.features, days)
+        offsets = self._offsets[self._groups(given)][:, :, days]
+        counts = np.repeat(given.counts.reshape(-1), asked)
+        answer = quantiles(counts, growth.reshape(-1), offsets.reshape(-1, 3))
+        answer = answer.reshape(n, metrics, asked, 3)
+        is_supported = self.supported[:, days]
+        if not is_supported.all():
+            answer[:, ~is_supported] = np.nan
+        return answer
+
+    def _groups(self, given: ModelInput) -> NDArray[np.int64]:
+        """Number the groups that intervals come from, by the age as the model reads it."""
+        if self._age is None:
+            return given.tiers
+        bands = age_band_number(given.features[:, self._age].astype(np.float64))
+        return len(TIERS) + given.tiers * len(AGE_BANDS) + bands
+
+    def growth_of(self, given: ModelInput, metric: str, day: int) -> float:
+        """Give the graph's output for the first row: decades of growth of one metric."""
+        return float(
+            self._growth(given.features[:1], np.array([day]))[0, self.position_of[metric], 0]
+        )
+
+    @property
+    def engine(self) -> str:
+        """What evaluates the model: `trees`; `onnxruntime` for any other graph."""
+        return "onnxruntime" if self._forest is None else "trees"
+
+    def _open_forest(self, directory: Path) -> Forest | None:
+        """Lay the trees out for fast walking; what they answer must be the graph's, to the bit."""
+        try:
+            forest = Forest(directory / MODEL_FILE, self._outputs, len(self.columns) + 1)
+        except OtherGraph as reason:
+            _log.info("onnxruntime evaluates this model: %s", reason)
+            return None
+        probes, days = forest.probes(_PROBES), np.array([1, 7, MAX_HORIZON_DAYS])
+        together = forest.evaluate(probes, days)
+        alone = np.concatenate([forest.evaluate(probes[at : at + 1], days) for at in range(_ALONE)])
+        wanted = self._by_session(probes, days)
+        if np.array_equal(together, wanted) and np.array_equal(alone, wanted[:_ALONE]):
+            return forest
+        _log.warning("onnxruntime evaluates this model: its trees walked differ from its graph")
+        return None
+
+    def _growth(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> FloatArray:
+        """Evaluate rows crossed with horizons; shape (n, metrics, horizons)."""
+        if self._forest is not None:
+            return self._forest.evaluate(features, days)
+        return self._by_session(features, days)
+
+    def _by_session(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> FloatArray:
+        """Cross rows with horizons and run the graph; shape (n, metrics, horizons)."""
+        n, width = features.shape
+        crossed = np.empty((n, len(days), width + 1), dtype=np.float32)
+        crossed[:, :, :width] = features[:, np.newaxis, :]
+        crossed[:, :, width] = days
+        outputs = self._session.run(self._outputs, {MODEL_INPUT: crossed.reshape(-1, width + 1)})
+        growth = np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
+        return growth.astype(np.float64)
+
+
+class _Assembly:
+    """How stored values and the moment of asking become a model's input, worked out once."""
+
+    def __init__(self, contract: Contract, stored: Mapping[str, int]) -> None:
+        self._inputs = np.array([stored[name] for name in PUBLISHED_INPUTS])
+        self._request_names = names(PUBLISHED_REQUEST_FEATURES)
+        position = dict(stored)
+        for name in self._request_names:
+            position[name] = len(position)
+        self._columns = np.array([position[column.name] for column in contract.columns])
+        self._counts = np.array([position[count] for count in _count_columns(contract)])
+        self._tier = position[contract.tier_column]
+        self._observed_at = position[OBSERVED_AT]
+        self._defaults = np.array(
+            [np.nan if c.default is None else c.default for c in contract.columns], dtype=np.float32
+        )
+
+    def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
+        by_value = stored.T
+        inputs = dict(zip(PUBLISHED_INPUTS, by_value[self._inputs], strict=True))
+        request = published_request(inputs, as_of)
+        asked = np.concatenate([request[name] for name in self._request_names])
+        known = np.concatenate([by_value, asked.reshape(-1, len(stored))])
+        features = np.ascontiguousarray(known[self._columns].T, dtype=np.float32)
+        missing = np.isnan(features)
+        features = np.where(missing, self._defaults, features)
+        # Intervals were calibrated by the tier of the value as the model reads it, in float32.
+        tiers = tier_number(known[self._tier].astype(np.float32).astype(np.float64))
+        counts, observed_at = known[self._counts].T, known[self._observed_at].tolist()
+        return ModelInput(features, missing, counts, tiers, observed_at)
+
+
+def _check_served(contract: Contract) -> None:
+    if contract.situation != SERVED_SITUATION or contract.feature_service != FEATURE_SERVICE:
+        raise BundleError(
+            f"the bundle answers {contract.situation} videos from {contract.feature_service}; "
+            f"this server serves {SERVED_SITUATION} ones from {FEATURE_SERVICE}"
+        )
+
+
+def _stored_features(contract: Contract) -> list[tuple[str, str]]:
+    """List what to read: the model's own columns, the request's inputs, counts, tier, time."""
+    requested = names(PUBLISHED_REQUEST_FEATURES)
+    for column in contract.columns:
+        if column.kind == "request" and column.name not in requested:
+            raise BundleError(f"the model reads {column.name}, which no request feature gives")
+        if column.kind == "stored" and column.view not in JOIN_KEY_OF_VIEW:
+            raise BundleError(f"the model reads the unknown feature view {column.view}")
+    columns = [(column.view, column.name) for column in contract.columns if column.kind == "stored"]
+    others = [*PUBLISHED_INPUTS, OBSERVED_AT, *_count_columns(contract), contract.tier_column]
+    read = {name for _, name in columns}.union(requested)
+    views = view_of_feature()
+    columns += [(views(name), name) for name in dict.fromkeys(others) if name not in read]
+    return columns
+
+
+def _count_columns(contract: Contract) -> list[str]:
+    """Name the present count of each metric; a model of growth has one for each."""
+    counts = [metric.count_column for metric in contract.metrics.values()]
+    if None in counts:
+        raise BundleError("the bundle forecasts growth, but not since which count")
+    return [count for count in counts if count is not None]
+
+
+def view_of_feature() -> Callable[[str], str]:
+    """Give the view of a feature that need not be a column of the model."""
+    performance = set(names(PERFORMANCE_FEATURES))
+    track_record = set(names(TRACK_RECORD_FEATURES))
+
+    def view_of(name: str) -> str:
+        if name in track_record:
+            return "channel_track_record"
+        return PERFORMANCE_VIEW if name in performance else "video_profile"
+
+    return view_of
+
+
+def offset_tables(contract: Contract, intervals: Intervals) -> FloatArray:
+    """Tabulate offsets by possible group, metric and day: shape (groups, metrics, 31, 3).
+
+    Groups are the tiers, then each tier by age band.
+    """
+    by_metric = [intervals.tables.get(metric, {}) for metric in contract.metrics]
+    if not all("all" in tables for tables in by_metric):
+        raise BundleError("the intervals lack a table for all tiers of some metric")
+    groups = [*TIERS, *(f"{tier}@{band}" for tier in TIERS for band in AGE_BANDS)]
+    days = range(MAX_HORIZON_DAYS + 1)
+    offsets = [[intervals.table(m, name).at(days) for m in contract.metrics] for name in groups]
+    return np.array(offsets)
+
+
+def _position(columns: Sequence[str], name: str | None) -> int | None:
+    if name is None:
+        return None
+    if name not in columns:
+        raise BundleError(f"the contract's age column {name} is not a column of the model")
+    return columns.index(name)
+
+
+def supported_horizons(contract: Contract) -> NDArray[np.bool_]:
+    """Mark the days each metric was calibrated for, shape (metrics, 31)."""
+    supported = np.zeros((len(contract.metrics), MAX_HORIZON_DAYS + 1), dtype=np.bool_)
+    for row, metric in zip(supported, contract.metrics.values(), strict=True):
+        row[list(metric.horizons)] = True
+    return supported
+
+
+def open_session(directory: Path, outputs: Sequence[str], width: int) -> ort.InferenceSession:
+    """Open the trees on one thread: a row's sum is then the same alone and in a batch."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    path = directory / MODEL_FILE
+    try:
+        session = ort.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no other base
+        raise BundleError(f"{path} is not a model that onnxruntime can run: {error}") from error
+    inputs = {given.name: given.shape for given in session.get_inputs()}
+    if MODEL_INPUT not in inputs or inputs[MODEL_INPUT][-1] != width:
+        raise BundleError(f"{path} takes {inputs}, its contract says {MODEL_INPUT} of {width}")
+    lacking = set(outputs) - {output.name for output in session.get_outputs()}
+    if lacking:
+        raise BundleError(f"{path} lacks the outputs {sorted(lacking)} of its contract")
+    return session

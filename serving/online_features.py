@@ -1,0 +1,307 @@
+"""Features from the online store: a video's row, then its channel's, in Feast's own layout."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo import online_layout as layout
+from feature_repo.statuses import age_limit_seconds
+from feature_repo.transformations.declared import DEFAULT
+from serving.breaker import Breaker
+from serving.errors import FeaturesUnavailable
+from serving.redis_connection import RedisAway, command
+from serving.redis_servers import RedisServers
+
+FloatArray = NDArray[np.float64]
+Reply = list[bytes | None]
+
+PROFILE_VIEW = "video_profile"
+PERFORMANCE_VIEW = "video_performance"
+_NAMES = (("video_profile", "channel_id"), ("video_profile", "world"))
+
+_MAX_HINTS = 200_000
+
+
+@dataclass(frozen=True)
+class EntityPlan:
+    """What to read of one entity: texts, then numbers, then the time of each view's row."""
+
+    join_key: str
+    texts: tuple[tuple[str, str], ...]
+    numbers: tuple[tuple[str, str], ...]
+    views: tuple[str, ...]
+    fields: tuple[bytes, ...]
+    head: bytes
+    tail: bytes
+
+    @classmethod
+    def of(
+        cls,
+        join_key: str,
+        numbers: Iterable[tuple[str, str]],
+        texts: tuple[tuple[str, str], ...] = (),
+    ) -> "EntityPlan":
+        """Lay out (view, feature) pairs of one entity."""
+        numbers = tuple(numbers)
+        views = tuple(dict.fromkeys(view for view, _ in (*texts, *numbers)))
+        fields = layout.feature_fields((*texts, *numbers))
+        times = tuple(layout.timestamp_field(view) for view in views)
+        wanted = fields + times
+        head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(wanted) + 2)
+        tail = b"".join([b"$%d\r\n%b\r\n" % (len(field), field) for field in wanted])
+        return cls(join_key, texts, numbers, views, wanted, head, tail)
+
+    def command(self, key: bytes) -> bytes:
+        """Give the command that reads one entity, as Redis reads it."""
+        return b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.tail)
+
+    def numbers_of(self, replies: Sequence[Reply]) -> FloatArray:
+        """Decode the numbers of many replies, one row each."""
+        first, last = len(self.texts), len(self.texts) + len(self.numbers)
+        flat = [value for reply in replies for value in reply[first:last]]
+        return layout.decode_numbers(flat).reshape(len(replies), len(self.numbers))
+
+    def times_of(self, reply: Reply) -> list[float]:
+        """Decode the event time of each view's row; NaN where the view has no such row."""
+        return [layout.decode_timestamp(data) for data in reply[len(reply) - len(self.views) :]]
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """Which stored features a model needs, by entity; their order is that of a vector's values."""
+
+    video: EntityPlan
+    channel: EntityPlan
+
+    @classmethod
+    def of(cls, features: Iterable[tuple[str, str]]) -> "ReadPlan":
+        """Lay out (view, feature) pairs, all of them numbers."""
+        by_key: dict[str, list[tuple[str, str]]] = {"video_id": [], "channel_id": []}
+        for view, name in dict.fromkeys(features):
+            by_key[layout.JOIN_KEY_OF_VIEW[view]].append((view, name))
+        video = EntityPlan.of("video_id", by_key["video_id"], texts=_NAMES)
+        return cls(video, EntityPlan.of("channel_id", by_key["channel_id"]))
+
+    @property
+    def numbers(self) -> tuple[tuple[str, str], ...]:
+        """The (view, feature) of each value of a stored vector."""
+        return self.video.numbers + self.channel.numbers
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The view of each event time of a stored vector."""
+        return self.video.views + self.channel.views
+
+    @cached_property
+    def limits(self) -> tuple[tuple[float, list[int]], ...]:
+        """The age limit, in seconds, of each view, and where its features are in a vector."""
+        return tuple(
+            (age_limit_seconds(view), [at for at, (of, _) in enumerate(self.numbers) if of == view])
+            for view in self.views
+        )
+
+
+class StoredVector(NamedTuple):
+    """What the online store holds of a video and its channel; NaN where null or missing.
+
+    `values` and `event_times` (epoch seconds; NaN for a view without a row) are in the order of
+    the plan they were read by.
+    """
+
+    video_id: str
+    channel_id: str | None
+    world: str | None
+    values: FloatArray
+    event_times: list[float]
+
+
+def within_age(plan: ReadPlan, vector: StoredVector, as_of: float) -> StoredVector:
+    """Take out what is older than its view's age limit, as the join in history does."""
+    for event_time, (limit, places) in zip(vector.event_times, plan.limits, strict=True):
+        if as_of - event_time > limit:
+            values = vector.values.copy()
+            values[places] = DEFAULT
+            vector = vector._replace(values=values)
+    return vector
+
+
+class OnlineFeatures(Protocol):
+    """Where feature vectors come from."""
+
+    async def read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
+        """Read videos, in order; None for one of which nothing is stored.
+
+        Raises:
+            FeaturesUnavailable: The store does not answer in time.
+        """
+
+    async def read_channels(
+        self, plan: "EntityPlan", channel_ids: Sequence[str]
+    ) -> dict[str, tuple[FloatArray, list[float]]]:
+        """Read the values and event times of channels; one without a row has NaN.
+
+        Raises:
+            FeaturesUnavailable: The store does not answer in time.
+        """
+
+    async def check(self) -> None:
+        """Raise FeaturesUnavailable unless the store answers a read."""
+
+
+class RedisOnlineFeatures:
+    """Feast's online store in Redis, read without the SDK: one round trip where it can be.
+
+    Which channel a video is of was learnt when the video was last read. It is a hint of what to
+    ask for together, never an answer: what the video's row says now decides.
+    """
+
+    def __init__(
+        self,
+        servers: RedisServers,
+        timeout_seconds: float,
+        breaker: Breaker,
+        project: str = layout.PROJECT,
+    ) -> None:
+        self._servers = servers
+        self._timeout = timeout_seconds
+        self._breaker = breaker
+        self._channel_of: dict[str, str] = {}
+        self._video_key = layout.key_encoder("video_id", project)
+        self._channel_key = layout.key_encoder("channel_id", project)
+
+    async def start(self) -> None:
+        """Connect; an absent store is no failure, it is looked for in the background."""
+        await self._servers.start()
+        self._breaker.start(self._probe)
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self._breaker.stop()
+        await self._servers.stop()
+
+    async def check(self) -> None:
+        """Read a key that need not exist: a full disk fails writes and PING, but not this."""
+        try:
+            await self._probe()
+        except RedisAway as error:
+            raise _unavailable(str(error)) from error
+
+    async def read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
+        """Read videos and their channels; see OnlineFeatures."""
+        return await self._guarded(lambda: self._read(plan, video_ids))
+
+    async def read_channels(
+        self, plan: EntityPlan, channel_ids: Sequence[str]
+    ) -> dict[str, tuple[FloatArray, list[float]]]:
+        """Read channels alone; see OnlineFeatures."""
+
+        async def read() -> dict[str, tuple[FloatArray, list[float]]]:
+            keys = [self._channel_key(channel_id) for channel_id in channel_ids]
+            replies = await self._replies(
+                keys, [plan.command(key) for key in keys], perf_counter() + self._timeout
+            )
+            return _channels(plan, channel_ids, replies)
+
+        return await self._guarded(read)
+
+    async def _probe(self) -> None:
+        key = b"foreview:ready"
+        await self._servers.execute([key], [command("GET", key)], self._timeout)
+
+    async def _guarded(self, read: Callable[[], Any]) -> Any:
+        if self._breaker.is_open:
+            raise _unavailable("it did not answer lately")
+        try:
+            answer = await read()
+        except RedisAway as error:
+            self._breaker.failed()
+            raise _unavailable(str(error)) from error
+        self._breaker.succeeded()
+        return answer
+
+    async def _read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
+        deadline = perf_counter() + self._timeout
+        wants_channel = bool(plan.channel.fields)
+        hinted = self._hinted(video_ids) if wants_channel else []
+        keys = [self._video_key(video_id) for video_id in video_ids]
+        commands = [plan.video.command(key) for key in keys]
+        channel_keys = [self._channel_key(channel_id) for channel_id in hinted]
+        commands += [plan.channel.command(key) for key in channel_keys]
+        replies = await self._replies(keys + channel_keys, commands, deadline)
+        videos = replies[: len(video_ids)]
+        names = [(layout.decode_text(reply[0]), layout.decode_text(reply[1])) for reply in videos]
+        channels = _channels(plan.channel, hinted, replies[len(video_ids) :])
+        actual = {channel_id for channel_id, _ in names if channel_id}
+        unread = sorted(actual.difference(channels)) if wants_channel else []
+        if unread:
+            keys = [self._channel_key(channel_id) for channel_id in unread]
+            more = await self._replies(keys, [plan.channel.command(key) for key in keys], deadline)
+            channels |= _channels(plan.channel, unread, more)
+        self._remember(video_ids, names)
+        return _vectors(plan, video_ids, videos, names, channels)
+
+    def _hinted(self, video_ids: Sequence[str]) -> list[str]:
+        known = self._channel_of
+        return list({known[video_id]: None for video_id in video_ids if video_id in known})
+
+    def _remember(
+        self, video_ids: Sequence[str], names: Sequence[tuple[str | None, str | None]]
+    ) -> None:
+        if len(self._channel_of) + len(video_ids) > _MAX_HINTS:
+            self._channel_of.clear()  # rarely; the next reads of each take a round trip more
+        for video_id, (channel_id, _) in zip(video_ids, names, strict=True):
+            if channel_id:
+                self._channel_of[video_id] = channel_id
+
+    async def _replies(
+        self, keys: Sequence[bytes], commands: Sequence[bytes], deadline: float
+    ) -> list[Reply]:
+        left = max(deadline - perf_counter(), 0.001)
+        return cast("list[Reply]", await self._servers.execute(keys, commands, left))
+
+
+def _channels(
+    plan: EntityPlan, channel_ids: Sequence[str], replies: Sequence[Reply]
+) -> dict[str, tuple[FloatArray, list[float]]]:
+    if not channel_ids:
+        return {}
+    numbers = plan.numbers_of(replies)
+    return {
+        channel_id: (numbers[at], plan.times_of(replies[at]))
+        for at, channel_id in enumerate(channel_ids)
+    }
+
+
+def _vectors(
+    plan: ReadPlan,
+    video_ids: Sequence[str],
+    videos: Sequence[Reply],
+    names: Sequence[tuple[str | None, str | None]],
+    channels: dict[str, tuple[FloatArray, list[float]]],
+) -> list[StoredVector | None]:
+    width = len(plan.video.numbers)
+    values = np.full((len(video_ids), len(plan.numbers)), np.nan)
+    values[:, :width] = plan.video.numbers_of(videos)
+    absent = [float("nan")] * len(plan.channel.views)
+    vectors: list[StoredVector | None] = []
+    for at, video_id in enumerate(video_ids):
+        times = plan.video.times_of(videos[at])
+        if all(time != time for time in times):  # no row in any view
+            vectors.append(None)
+            continue
+        channel_id, world = names[at]
+        channel = channels.get(channel_id or "")
+        if channel is not None:
+            values[at, width:] = channel[0]
+        event_times = times + (absent if channel is None else channel[1])
+        vectors.append(StoredVector(video_id, channel_id, world, values[at], event_times))
+    return vectors
+
+
+def _unavailable(reason: str) -> FeaturesUnavailable:
+    return FeaturesUnavailable(f"The online store (FOREVIEW_REDIS_URL) does not answer: {reason}")

@@ -1,0 +1,178 @@
+"""One pipelined connection to a Redis server: commands as bytes, replies by hiredis."""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import hiredis
+
+from serving.errors import ServingError
+
+Command = bytes
+DEFAULT_PORT = 6379
+
+
+class RedisAway(ServingError):
+    """A Redis server does not answer, or answers with an error."""
+
+
+@dataclass(frozen=True)
+class RedisAddress:
+    """Where a Redis server is and how to get in."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    database: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> "RedisAddress":
+        """Read `redis://[user:password@]host[:port][/database]`; `rediss` for TLS.
+
+        Raises:
+            ServingError: It is no such address.
+        """
+        parts = urlsplit(url)
+        database = parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0")
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or not database.isdigit():
+            raise ServingError(
+                "FOREVIEW_REDIS_URL is not of the form redis://[:password@]host:port/0"
+            )
+        return cls(
+            parts.hostname,
+            parts.port or DEFAULT_PORT,
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+            int(database),
+            ssl.create_default_context() if parts.scheme == "rediss" else None,
+        )
+
+    def at(self, host: str, port: int) -> "RedisAddress":
+        """Give another server of the same kind, entered in the same way."""
+        return replace(self, host=host, port=port)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def command(*parts: bytes | str | int) -> Command:
+    """Encode a command as Redis reads it."""
+    encoded = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+    head = b"*%d\r\n" % len(encoded)
+    return head + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded])
+
+
+class _Waiting:
+    """Replies that one caller waits for."""
+
+    __slots__ = ("count", "future", "replies")
+
+    def __init__(self, count: int, future: "asyncio.Future[list[Any]]") -> None:
+        self.count, self.future = count, future
+        self.replies: list[Any] = []
+
+
+class RedisConnection(asyncio.Protocol):
+    """Sends commands as they come and hands replies out in order; never waits to write."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._waiting: deque[_Waiting] = deque()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport, self.is_open = cast("asyncio.Transport", transport), True
+
+    def data_received(self, data: bytes) -> None:
+        """Hand replies to those who wait for them."""
+        reader, waiting = self._reader, self._waiting
+        reader.feed(data)
+        try:
+            while waiting:
+                first = waiting[0]
+                while len(first.replies) < first.count:
+                    reply = reader.gets()
+                    if reply is False:
+                        return
+                    first.replies.append(reply)
+                waiting.popleft()
+                if not first.future.done():
+                    first.future.set_result(first.replies)
+        except hiredis.ProtocolError:
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell everyone who waits."""
+        self.is_open = False
+        while self._waiting:
+            future = self._waiting.popleft().future
+            if not future.done():
+                future.set_exception(RedisAway("the connection was lost"))
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def execute(self, commands: Sequence[Command], timeout: float) -> list[Any]:
+        """Send commands in one write and wait for all replies.
+
+        Raises:
+            RedisAway: The server does not answer in time, or answers with an error. Late replies
+                are given up with the connection: the server is not well.
+        """
+        if not self.is_open or self._transport is None:
+            raise RedisAway("not connected")
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting.append(_Waiting(len(commands), future))
+        self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
+        timer = self._loop.call_later(timeout, self._give_up, future)
+        try:
+            replies = await future
+        finally:
+            timer.cancel()
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise RedisAway(str(reply))
+        return replies
+
+    def _give_up(self, future: "asyncio.Future[list[Any]]") -> None:
+        if not future.done():
+            future.set_exception(RedisAway("no answer in time"))
+            self.close()
+
+
+async def connect(address: RedisAddress, timeout: float) -> RedisConnection:
+    """Connect, log in and choose the database.
+
+    Raises:
+        RedisAway: The server cannot be reached or refuses.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            _, connection = await loop.create_connection(
+                RedisConnection, address.host, address.port, ssl=address.tls
+            )
+    except (OSError, TimeoutError) as error:
+        raise RedisAway(f"{address}: {type(error).__name__}") from error
+    login = [part for part in (address.username, address.password) if part]
+    hello = [command("AUTH", *login)] if login else []
+    hello += [command("SELECT", address.database)] if address.database else []
+    try:
+        if hello:
+            await connection.execute(hello, timeout)
+    except RedisAway as error:
+        connection.close()
+        raise RedisAway(f"{address}: {error}") from error
+    return connection

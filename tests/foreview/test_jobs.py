@@ -1,0 +1,26 @@
+import pytest
+
+from foreview.jobs import JobFailed, run
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str, schema: str) -> None:
+    monkeypatch.setenv("FOREVIEW_DATABASE_URL", database_url)
+    monkeypatch.setenv("FOREVIEW_DATABASE_SCHEMA", schema)
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_job_gives_the_answer_of_its_command() -> None:
+    assert run("targets", "list") == {"videos": [], "channels": []}
+    assert run("targets", "list", keep=["videos"]) == {"videos": []}
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_job_that_fails_says_what_its_command_would_have_said() -> None:
+    with pytest.raises(JobFailed, match=r"YOUTUBE_API_KEY|FOREVIEW_RETENTION_DAYS"):
+        run("collect", "--once")
+
+
+def test_a_job_that_is_used_wrongly_says_so() -> None:
+    with pytest.raises(JobFailed, match="No such command"):
+        run("colect")

@@ -1,0 +1,68 @@
+"""The workflows of CI, the Dockerfiles and the shell scripts, checked by their own linters."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+DOCKERFILES = [ROOT / "serving" / "Dockerfile", ROOT / "dags" / "Dockerfile"]
+SCRIPTS = [
+    ROOT / "dags" / "airflow.sh",
+    *(ROOT / "k8s" / name for name in ("build-images", "publish", "sbom", "pin", "generate-rules")),
+]
+PINNED = re.compile(r"uses: [\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+
+
+def check(*command: object) -> None:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_workflows_follow_githubs_schema() -> None:
+    check(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
+
+
+def test_compose_follows_its_specification() -> None:
+    check(
+        BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml"
+    )
+
+
+def test_workflows_hold_nothing_that_an_attacker_could_use() -> None:
+    check(BIN / "zizmor", "--offline", "--no-progress", "--persona=regular", *WORKFLOWS)
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.parent.name)
+def test_dockerfiles_are_clean(file: Path) -> None:
+    check(BIN / "hadolint", file)
+
+
+@pytest.mark.parametrize("file", SCRIPTS, ids=lambda file: file.name)
+def test_scripts_are_clean(file: Path) -> None:
+    check(BIN / "shellcheck", file)
+
+
+def test_every_action_is_pinned_by_its_commit() -> None:
+    for file in WORKFLOWS:
+        used = [line.strip(" -") for line in file.read_text().splitlines() if "uses:" in line]
+        assert used
+        assert [line for line in used if not PINNED.fullmatch(line)] == []
+
+
+def test_workflows_run_commands_of_the_makefile_and_no_others() -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    ran = set()
+    for file in WORKFLOWS:
+        jobs = yaml.safe_load(file.read_text())["jobs"]
+        for command in (s["run"] for job in jobs.values() for s in job["steps"] if "run" in s):
+            make, target, *_ = command.split()
+            assert make == "make"
+            assert target in targets
+            ran.add(target)
+    assert {"lint", "test", "test-full", "demo", "bench", "images", "sbom", "publish"} <= ran

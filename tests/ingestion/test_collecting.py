@@ -1,0 +1,345 @@
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import Engine, text
+
+from ingestion import collect_commands
+from ingestion.collecting import (
+    EmulatorClock,
+    RetentionNotSet,
+    collect_due,
+    open_client,
+    require_retention,
+    simulate,
+    world_of,
+)
+from ingestion.collector import Collector
+from ingestion.emulator.running import RunningEmulator, running_emulator
+from ingestion.emulator.world import World, synthetic_world
+from ingestion.intake import Intake
+from ingestion.landing import Landing
+from ingestion.quota import QuotaExhausted, QuotaLedger, usage
+from ingestion.targets import UnknownTarget, listing, load_targets
+from ingestion.warehouse import read_channels, read_metadata, read_snapshots
+from ingestion.youtube import GoogleYouTubeClient
+
+END = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+Opener = Callable[[], Collector]
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return synthetic_world(11, days=20, channels=6, end=END)
+
+
+@pytest.fixture
+def emulator(world: World) -> Iterator[RunningEmulator]:
+    with running_emulator(world) as running:
+        yield running
+
+
+@pytest.fixture
+def open_collector(
+    warehouse: Engine, landing: Landing, emulator: RunningEmulator
+) -> Iterator[Opener]:
+    """Gives collectors that know only what the database knows."""
+    clock, endpoint = emulator.now, emulator.address
+    with open_client(
+        warehouse, clock=clock, world="synthetic", api_key=None, endpoint=endpoint
+    ) as client:
+        yield lambda: Collector(warehouse, client, landing, clock=clock, world="synthetic")
+
+
+@pytest.fixture
+def collector(open_collector: Opener, world: World) -> Collector:
+    opened = open_collector()
+    opened.add(c.channel_id for c in world.channels.each)
+    return opened
+
+
+def rows(engine: Engine) -> dict[str, int]:
+    tables = ("video_snapshots", "channel_snapshots", "video_metadata", "collection_targets")
+    with engine.connect() as connection:
+        return {t: connection.scalar(text(f"SELECT count(*) FROM {t}")) for t in tables}
+
+
+def test_what_is_collected_is_what_was_true_when_it_was_observed(
+    collector: Collector, emulator: RunningEmulator, warehouse: Engine, world: World
+) -> None:
+    report = simulate(collector, emulator, end=world.start + 4 * DAY)
+    kept = read_snapshots(warehouse).to_pylist()
+    assert len(kept) == report.videos == report.ingested.read - report.channels
+    assert report.ingested.quarantined == 0
+    for row in kept:
+        true = world.true_counts(row["video_id"], row["observed_at"])
+        seen = (row["view_count"], row["like_count"], row["comment_count"])
+        assert seen == (true.views, true.likes, true.comments)
+        assert row["observed_at"] <= row["ingested_at"] <= emulator.now()
+        assert row["world"] == "synthetic"
+    assert read_channels(warehouse).num_rows > len(world.channels.each)
+    assert {row["channel_id"] for row in read_metadata(warehouse).to_pylist()} == set(
+        world.channel_index
+    )
+
+
+def test_every_answer_is_landed_and_every_unit_is_in_the_ledger(
+    open_collector: Opener,
+    emulator: RunningEmulator,
+    warehouse: Engine,
+    landing: Landing,
+    world: World,
+) -> None:
+    first = open_collector()
+    first.add([world.channels.each[0].channel_id])
+    report = collect_due(first)
+    asked = sum(emulator.app.quota.used.values())
+    assert len(list(landing.refs())) == asked == report.calls + 1
+
+
+def test_units_used_equal_units_charged(warehouse: Engine, emulator: RunningEmulator) -> None:
+    with open_client(
+        warehouse,
+        clock=emulator.now,
+        world="synthetic",
+        api_key=None,
+        endpoint=emulator.address,
+    ) as client:
+        client.videos(["abcdefghijk"])
+        client.channels(["UC" + "a" * 22])
+    charged = {b.bucket: b.used for b in usage(warehouse, emulator.now())}
+    assert charged["list@synthetic"] == sum(emulator.app.quota.used.values()) == 2
+
+
+def test_collecting_twice_adds_nothing(
+    collector: Collector, open_collector: Opener, warehouse: Engine
+) -> None:
+    collect_due(collector)
+    before = rows(warehouse)
+    again = collect_due(open_collector())
+    assert (again.calls, again.ingested.read) == (0, 0)
+    assert rows(warehouse) == before
+
+
+def test_what_a_dead_process_landed_is_brought_in_and_the_rest_asked_for_again(
+    collector: Collector,
+    open_collector: Opener,
+    warehouse: Engine,
+    landing: Landing,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = collect_due(collector).videos
+    emulator.advance(emulator.now() + DAY)
+    monkeypatch.setattr(Intake, "bring_in", die)
+    with pytest.raises(KeyboardInterrupt):
+        collector.look()
+    monkeypatch.undo()
+    assert read_snapshots(warehouse).num_rows == before
+    landed = len(list(landing.refs()))
+    emulator.advance(emulator.now() + HOUR)
+    again = open_collector()
+    recovered = again.recover()
+    report = again.look()
+    assert recovered.loaded > 0
+    assert recovered.quarantined == recovered.duplicate == 0
+    assert landed < len(list(landing.refs()))
+    assert read_snapshots(warehouse).num_rows == before + recovered.loaded + report.videos
+    assert again.recover().read == 0
+
+
+def test_views_that_fell_are_kept_and_flagged(landing: Landing, warehouse: Engine) -> None:
+    world = synthetic_world(3, days=20, channels=60, end=END)
+    of = world.videos
+    corrected_at = of.started_at + 3600 * of.curves.corrected_age
+    inside = (corrected_at > world.start.timestamp()) & (corrected_at < END.timestamp() - 86400)
+    video = int(np.flatnonzero(inside & np.isinf(of.deleted_at) & ~of.lacks_statistics)[0])
+    before = datetime.fromtimestamp(corrected_at[video], UTC) - 3 * HOUR
+    with (
+        running_emulator(world, now=before) as emulator,
+        open_client(
+            warehouse, clock=emulator.now, world="synthetic", api_key=None,
+            endpoint=emulator.address,
+        ) as client,
+    ):  # fmt: skip
+        collector = Collector(warehouse, client, landing, clock=emulator.now, world="synthetic")
+        collector.add([of.video_ids[video]])
+        report = simulate(collector, emulator, end=before + DAY)
+    views = read_snapshots(warehouse)["view_count"].to_pylist()
+    assert report.views_fell == sum(b < a for a, b in itertools.pairwise(views)) == 1
+
+
+def test_new_uploads_are_found_within_a_day(
+    collector: Collector, emulator: RunningEmulator, warehouse: Engine, world: World
+) -> None:
+    simulate(collector, emulator, end=world.start + 12 * DAY)
+    earliest, latest = world.start.timestamp(), (emulator.now() - DAY).timestamp()
+    published = world.videos.published_at
+    new = np.flatnonzero((published > earliest) & (published < latest))
+    there = world.visible(new, emulator.now().timestamp())
+    known = {t.target_id: t for t in load_targets(warehouse, "synthetic")}
+    assert len(there) > 5
+    for video in there.tolist():
+        target = known[world.videos.video_ids[video]]
+        assert target.added_at.timestamp() - published[video] < DAY.total_seconds()
+
+
+def test_a_video_that_disappears_is_given_up_after_two_checks(
+    landing: Landing, world: World, warehouse: Engine
+) -> None:
+    deleted_at = world.videos.deleted_at
+    candidates = np.flatnonzero(
+        np.isfinite(deleted_at) & (deleted_at < END.timestamp() - 9 * 86400)
+    )
+    video = int(candidates[-1])
+    video_id = world.videos.video_ids[video]
+    before = datetime.fromtimestamp(deleted_at[video], UTC) - HOUR
+    with (
+        running_emulator(world, now=before) as emulator,
+        open_client(
+            warehouse,
+            clock=emulator.now,
+            world="synthetic",
+            api_key=None,
+            endpoint=emulator.address,
+        ) as client,
+    ):
+        collector = Collector(warehouse, client, landing, clock=emulator.now, world="synthetic")
+        collector.add([video_id])
+        states = []
+        for _ in range(60):
+            emulator.advance(emulator.now() + 6 * HOUR)
+            collect_due(collector)
+            (target,) = load_targets(warehouse, "synthetic")
+            states.append((target.missing_checks, target.gone_at is not None))
+            if target.gone_at is not None:
+                break
+    assert (1, False) in states
+    assert states[-1] == (2, True)
+    assert listing([target])["videos"] == []
+    assert read_snapshots(warehouse).num_rows >= 1
+
+
+def test_used_up_quota_stops_collection_and_keeps_what_is_there(
+    emulator: RunningEmulator, warehouse: Engine, landing: Landing, world: World
+) -> None:
+    ledger = QuotaLedger(warehouse, emulator.now, world="synthetic", limit=6)
+    client = GoogleYouTubeClient(
+        "key", clock=emulator.now, charge=ledger.charge, endpoint=emulator.address
+    )
+    with closing(ledger), closing(client):
+        collector = Collector(warehouse, client, landing, clock=emulator.now, world="synthetic")
+        collector.add(c.channel_id for c in world.channels.each)
+        with pytest.raises(QuotaExhausted):
+            collect_due(collector)
+        assert sum(emulator.app.quota.used.values()) == 6
+        emulator.advance(emulator.now() + DAY)
+        report = collect_due(
+            Collector(warehouse, client, landing, clock=emulator.now, world="synthetic")
+        )
+    assert report.videos > 0
+
+
+def test_youtubes_own_refusal_stops_without_a_second_try(
+    warehouse: Engine, landing: Landing, world: World
+) -> None:
+    with (
+        running_emulator(world, limits={"list": 3}) as emulator,
+        open_client(
+            warehouse,
+            clock=emulator.now,
+            world="synthetic",
+            api_key=None,
+            endpoint=emulator.address,
+        ) as client,
+    ):
+        collector = Collector(warehouse, client, landing, clock=emulator.now, world="synthetic")
+        collector.add(c.channel_id for c in world.channels.each)
+        with pytest.raises(QuotaExhausted):
+            collect_due(collector)
+        assert sum(emulator.app.quota.used.values()) == 3
+    (charged,) = [b.used for b in usage(warehouse, world.start) if b.bucket == "list@synthetic"]
+    assert charged == 4
+
+
+def test_an_unknown_target_is_refused_and_nothing_is_added(
+    open_collector: Opener, warehouse: Engine, world: World
+) -> None:
+    with pytest.raises(UnknownTarget, match="abcdefghijk"):
+        open_collector().add([world.channels.each[0].channel_id, "abcdefghijk"])
+    assert load_targets(warehouse, "synthetic") == []
+
+
+def test_the_world_is_where_the_data_comes_from(emulator: RunningEmulator) -> None:
+    assert world_of(None) == "real"
+    assert world_of(emulator.address) == "synthetic"
+    assert EmulatorClock(emulator.address).now() == emulator.now()
+
+
+def test_the_real_api_is_not_collected_without_a_retention() -> None:
+    with pytest.raises(RetentionNotSet, match="FOREVIEW_RETENTION_DAYS"):
+        require_retention("real", None)
+    require_retention("real", 30)
+    require_retention("synthetic", None)
+
+
+def test_the_commands_tell_the_same_story(
+    emulator: RunningEmulator,
+    database_url: str,
+    schema: str,
+    world: World,
+    tmp_path: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = {
+        "FOREVIEW_DATABASE_URL": database_url,
+        "FOREVIEW_DATABASE_SCHEMA": schema,
+        "FOREVIEW_LANDING_URL": f"{tmp_path}/landing",
+        "FOREVIEW_CLOCK": emulator.address,
+        "FOREVIEW_YOUTUBE_ENDPOINT": emulator.address,
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def told(*arguments: str) -> dict[str, object]:
+        command = getattr(collect_commands, arguments[0])
+        outcome = CliRunner().invoke(command, [*arguments[1:], "--json"], catch_exceptions=False)
+        assert outcome.exit_code == 0, outcome.output
+        return dict(json.loads(outcome.stdout))
+
+    channel = world.channels.each[0]
+    assert told("targets", "add", channel.handle) == {"added": [channel.channel_id]}
+    assert told("collect")["videos"] > 0
+    assert told("collect", "--advance-to", "+1d")["calls"] > 0
+    listed = told("targets", "list")
+    assert listed["channels"] == [{"channel_id": channel.channel_id}]
+    assert {v["channel_id"] for v in listed["videos"]} == {channel.channel_id}
+    found = told("targets", "search", "the", "--channel", channel.channel_id)["results"]
+    assert {result["channel_id"] for result in found} <= {channel.channel_id}
+    buckets = {b["bucket"]: b for b in told("quota")["buckets"]}
+    assert buckets["search@synthetic"]["used"] == 1
+    assert buckets["list"]["left"] == 10_000
+    assert buckets["list@synthetic"]["used"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--advance-to", "+1d"], ["--once", "--advance-to", "yesterday"]]
+)
+def test_collect_used_wrongly_exits_with_2(
+    arguments: list[str], database_url: str, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOREVIEW_DATABASE_URL", database_url)
+    monkeypatch.setenv("FOREVIEW_DATABASE_SCHEMA", schema)
+    monkeypatch.setenv("FOREVIEW_RETENTION_DAYS", "30")
+    monkeypatch.setenv("YOUTUBE_API_KEY", "key")
+    assert CliRunner().invoke(collect_commands.collect, arguments).exit_code == 2

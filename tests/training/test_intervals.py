@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feature_repo.targets import growth_score, quantiles
+from tests.training.records import training_set
+from training.errors import TooLittleData
+from training.intervals import calibrate, isotonic_quantiles
+
+METRICS = ("views", "likes", "comments")
+
+
+def noisy(n: int, seed: int, spread: float = 0.3):
+    """Growth around 0.1 decades with a known relative error, over ten horizons and all ages."""
+    random = np.random.default_rng(seed)
+    growth = 0.1 + (0.1 + 0.01) * random.normal(0, spread, n)
+    ages = random.choice([10.0, 50.0, 200.0, 900.0], n).tolist()
+    return training_set(ages, random.integers(1, 11, n).tolist(), growth.tolist())
+
+
+def test_eighty_percent_of_fresh_errors_of_the_same_kind_are_covered():
+    held_out, fresh = noisy(40_000, 1), noisy(40_000, 2)
+    predicted = {metric: np.full(40_000, 0.1) for metric in METRICS}
+    intervals = calibrate(held_out, predicted, min_labels=500)
+    score = growth_score(fresh.labels["views"].to_numpy(), predicted["views"])
+    covered = np.zeros(len(score), dtype=bool)
+    groups, days = fresh.groups(), fresh.labels["horizon_days"].to_numpy()
+    for group in np.unique(groups):
+        low, _, high = intervals.table("views", str(group)).at(days.tolist()).T
+        covered |= (groups == group) & (low <= score) & (score <= high)
+    assert abs(covered.mean() - 0.8) < 0.02
+
+
+def test_a_group_is_as_wide_as_its_own_errors():
+    wide, narrow = noisy(20_000, 1, spread=0.5), noisy(20_000, 2, spread=0.1)
+    young = np.array([[10.0, 4.5]] * 20_000, dtype=np.float32)
+    old = np.array([[900.0, 4.5]] * 20_000, dtype=np.float32)
+    both = training_set([0] * 40_000, [1] * 40_000, [0] * 40_000)
+    labels = both.labels.assign(
+        **{m: np.concatenate([wide.labels[m], narrow.labels[m]]) for m in METRICS}
+    )
+    held_out = both._replace(features=np.vstack([young, old]), labels=labels)
+    intervals = calibrate(held_out, {m: np.full(40_000, 0.1) for m in METRICS}, 500)
+    widths = [
+        np.ptp(intervals.table("views", group).at([1])) for group in ("1e4@to_36h", "1e4@older")
+    ]
+    assert widths[0] > 3 * widths[1]
+
+
+def test_horizons_with_too_few_labels_are_not_answered():
+    held_out = training_set([900] * 620, [1] * 600 + [2] * 20, [0.1] * 620)
+    intervals = calibrate(held_out, {m: np.full(620, 0.1) for m in METRICS}, min_labels=500)
+    assert intervals.tables["views"]["all"].horizons == (1,)
+
+
+def test_no_horizon_with_enough_labels_is_an_error():
+    held_out = training_set([900] * 20, [1] * 20, [0.1] * 20)
+    with pytest.raises(TooLittleData, match="no horizon has 500 labels"):
+        calibrate(held_out, {m: np.full(20, 0.1) for m in METRICS}, min_labels=500)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(st.floats(-1, 5), min_size=2, max_size=20), min_size=1, max_size=8))
+def test_isotonic_quantiles_neither_fall_nor_cross(samples):
+    found = isotonic_quantiles([np.sort(np.array(sample)) for sample in samples])
+    assert (np.diff(found, axis=0) >= 0).all()
+    assert (np.diff(found, axis=1) >= 0).all()
+
+
+@settings(deadline=None)
+@given(
+    st.floats(0, 1e9),
+    st.lists(st.floats(-0.2, 2), min_size=2, max_size=6).map(sorted),
+    st.lists(st.floats(-0.99, 3), min_size=3, max_size=3).map(sorted),
+)
+def test_quantiles_of_counts_never_fall_below_the_present_nor_with_the_horizon(
+    count, growth, errors
+):
+    n = len(growth)
+    found = quantiles(np.full(n, count), np.array(growth), np.tile(errors, (n, 1)))
+    assert (found >= count * (1 - 1e-12) - 1e-9).all()
+    assert (np.diff(found, axis=0) >= 0).all()
+    assert (np.diff(found, axis=1) >= 0).all()

@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.records import training_set
+from training.evaluation import Scored, evaluate
+from training.promotion import against_champion, coverage_holds
+from training.scores import average_ranks
+
+METRICS = ("views", "likes", "comments")
+CHANNELS = np.array([f"UC-{i % 50}" for i in range(1_000)], dtype=object)
+
+
+def errors(scale: float, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, scale, len(CHANNELS))
+
+
+def test_a_clearly_better_challenger_is_promoted():
+    verdict = against_champion(errors(0.1, 1), errors(0.2, 2), CHANNELS, seed=0)
+    assert verdict.promote
+    assert verdict.reason.startswith("better")
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.2])
+def test_an_equal_or_worse_challenger_is_not(scale):
+    assert not against_champion(errors(scale, 1), errors(0.1, 1), CHANNELS, seed=0).promote
+
+
+def test_being_better_on_one_channel_only_is_not_enough():
+    champion = errors(0.1, 1)
+    challenger = champion.copy()
+    challenger[CHANNELS == "UC-3"] = 0.0
+    assert not against_champion(challenger, champion, CHANNELS, seed=0).promote
+
+
+@pytest.mark.parametrize(
+    ("coverage", "holds"), [(0.8, True), (0.77, True), (0.7, False), (0.9, False)]
+)
+def test_an_interval_that_does_not_hold_is_refused(coverage, holds):
+    assert coverage_holds(coverage).promote is holds
+
+
+def test_scores_are_those_worked_out_by_hand():
+    asked = training_set([10, 10, 10], [1, 1, 1], [0.1, 0.2, 0.6])
+    median = {m: np.array([3.1, 3.3, 3.6]) for m in METRICS}
+    interval = {m: np.array([[3.0, 3.2], [3.25, 3.4], [3.0, 4.0]]) for m in METRICS}
+    every = {"all": np.ones(3, dtype=bool)}
+    row = evaluate(asked, [Scored("m", False, median, interval)], every)[0]
+    assert row["n"] == 3
+    assert row["rmse_log10"] == pytest.approx((0.01 / 3) ** 0.5)
+    assert row["coverage_80"] == pytest.approx(2 / 3)
+    assert row["width_80_log10"] == pytest.approx((0.2 + 0.15 + 1.0) / 3)
+    assert row["r2_growth"] == pytest.approx(1 - 0.01 / 0.14)
+    assert row["spearman"] == pytest.approx(1.0)
+
+
+def test_a_row_that_one_model_cannot_answer_is_left_out_for_all():
+    asked = training_set([10, 10, 10], [1, 1, 1], [0.1, 0.2, 0.6])
+    whole = Scored("a", False, {m: np.full(3, 3.0) for m in METRICS}, None)
+    partial = Scored("b", True, {m: np.array([3.0, np.nan, 3.0]) for m in METRICS}, None)
+    rows = evaluate(asked, [whole, partial], {"all": np.ones(3, dtype=bool)})
+    assert {row["n"] for row in rows} == {2}
+
+
+def test_each_video_is_ranked_once_within_its_channel():
+    # Five videos of one channel in the right order, and the first one asked about twenty times.
+    asked = training_set([10.0] * 25, [1.0] * 25, [0.1] * 20 + [0.2, 0.3, 0.4, 0.5, 0.6])
+    video = ["v0"] * 20 + [f"v{i}" for i in range(1, 6)]
+    asked = asked._replace(rows=asked.rows.assign(video_id=video, channel_id="UC"))
+    truth = asked.truth("views")
+    every = {"all": np.ones(25, dtype=bool)}
+
+    def within(medians: np.ndarray) -> float:
+        scored = Scored("m", False, dict.fromkeys(METRICS, medians), None)
+        return evaluate(asked, [scored], every)[0]["spearman_within_channel"]
+
+    assert within(truth) == pytest.approx(1.0)
+    assert within(-truth) == pytest.approx(-1.0)
+    repeated = truth.copy()
+    repeated[1:20] = 9.0  # only the first question about a video counts
+    assert within(repeated) == pytest.approx(1.0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), max_size=40))
+def test_ranks_within_groups_are_those_of_pandas(drawn):
+    group = np.array([pair[0] for pair in drawn], dtype=np.int64)
+    value = np.array([pair[1] for pair in drawn], dtype=float)
+    expected = pd.Series(value).groupby(group).rank().to_numpy()
+    np.testing.assert_array_equal(average_ranks(value, group), expected)
+
+
+def test_the_interval_of_an_error_is_that_of_drawn_channels():
+    random = np.random.default_rng(4)
+    asked = training_set([10.0] * 400, [1.0] * 400, [0.0] * 400)
+    channel = np.repeat(np.arange(40), 10)
+    asked = asked._replace(rows=asked.rows.assign(channel_id=[f"UC{c}" for c in channel]))
+    level = random.normal(0, 0.1, 40)[channel]
+    scored = Scored("m", False, {m: asked.truth(m) + level for m in METRICS}, None)
+    row = evaluate(asked, [scored], {"all": np.ones(400, dtype=bool)})[0]
+    by_channel = level[::10] ** 2
+    draws = [np.sqrt(np.mean(random.choice(by_channel, 40))) for _ in range(2_000)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert row["rmse_log10_low"] == pytest.approx(low, rel=0.1)
+    assert row["rmse_log10_high"] == pytest.approx(high, rel=0.1)

@@ -1,0 +1,68 @@
+import numpy as np
+import onnx
+import pytest
+
+from feature_repo.bundle import file_digest
+from tests.training.records import training_set
+from training.estimators import fit_lightgbm
+from training.onnx_export import ExportDiffers, check_equal, write_onnx
+from training.params import read_params
+from training.settings import TrainingSettings
+
+N = 3_000
+
+
+@pytest.fixture(scope="module")
+def params():
+    stated = read_params(TrainingSettings.model_fields["params"].default)
+    trees = stated.lightgbm | {"n_estimators": 20, "num_leaves": 15, "num_threads": 2}
+    return stated.model_copy(update={"lightgbm": trees})
+
+
+@pytest.fixture(scope="module")
+def seen():
+    random = np.random.default_rng(3)
+    ages = random.exponential(100, N)
+    ages[:50] = np.nan
+    days = random.uniform(0.3, 30, N)
+    pace = random.normal(size=N).round(2)
+    growth = days**0.5 / (1 + ages / 50) + 0.1 * pace * days + random.normal(0, 0.05, N)
+    return training_set(ages.tolist(), days.tolist(), growth.tolist(), pace=pace.tolist())
+
+
+@pytest.fixture(scope="module")
+def boosters(seen, params):
+    return fit_lightgbm(seen, params)
+
+
+def test_predicted_growth_never_falls_with_the_horizon(boosters, seen):
+    days = np.linspace(0.25, 30, 60, dtype=np.float32)
+    for question in seen.features[:40]:
+        crossed = np.column_stack([np.tile(question, (60, 1)), days])
+        assert (np.diff(boosters["views"].predict(crossed)) >= 0).all()
+
+
+def test_the_exported_graph_answers_as_the_native_model_does(boosters, seen, tmp_path):
+    write_onnx(boosters, tmp_path / "model.onnx")
+    matrix = seen.matrix(seen.labels)
+    unknown = np.full((1, matrix.shape[1]), np.nan, dtype=np.float32)
+    assert check_equal(boosters, tmp_path / "model.onnx", np.vstack([matrix, unknown])) <= 1e-5
+
+
+def test_a_graph_that_answers_otherwise_is_refused(boosters, seen, tmp_path):
+    path = tmp_path / "model.onnx"
+    write_onnx(boosters, path)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "target_weights":
+                attribute.floats[0] += 0.1
+    onnx.save(model, path)
+    with pytest.raises(ExportDiffers):
+        check_equal(boosters, path, seen.matrix(seen.labels))
+
+
+def test_two_fits_on_the_same_data_give_the_same_file(boosters, seen, params, tmp_path):
+    write_onnx(boosters, tmp_path / "first.onnx")
+    write_onnx(fit_lightgbm(seen, params), tmp_path / "second.onnx")
+    assert file_digest(tmp_path / "first.onnx") == file_digest(tmp_path / "second.onnx")

@@ -1,0 +1,60 @@
+import secrets
+
+import numpy as np
+import pytest
+
+from tests.training.sets import few_trees, grown
+from training import study as studies
+from training.folds import folds
+from training.settings import TrainingSettings
+from training.study import open_storage
+from training.tuning import search
+
+
+@pytest.fixture(scope="module")
+def learnable():
+    return grown(900, 3)
+
+
+@pytest.fixture
+def storage(database_url, monkeypatch):
+    """A schema of its own for studies, dropped afterwards."""
+    import psycopg
+
+    name = f"tuning_{secrets.token_hex(4)}"
+    monkeypatch.setattr(studies, "TUNING_SCHEMA", name)
+    monkeypatch.setattr("training.settings.TUNING_SCHEMA", name)
+    opened = open_storage(TrainingSettings(database_url=database_url))
+    yield opened
+    opened.remove_session()
+    opened.engine.dispose()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"DROP SCHEMA {name} CASCADE".encode())
+
+
+def test_folds_are_judged_on_later_labels_of_other_videos(learnable):
+    parts = list(folds(learnable, seed=1))
+    assert len(parts) == 3
+    for fit, judge in parts:
+        asked = judge.rows["event_timestamp"].iloc[judge.labels["row"]]
+        assert fit.labels["observed_at"].max() < asked.min()
+        videos = [p.rows["video_id"].to_numpy()[p.labels["row"].unique()] for p in (fit, judge)]
+        assert not set(videos[0]) & set(videos[1])
+
+
+def test_a_study_goes_on_where_another_worker_left_it(learnable, storage):
+    told: list[str] = []
+    search(learnable, few_trees(), storage, 2, None, told.append)
+    assert len(told) >= 2
+    before = len(told)
+    found = search(learnable, few_trees(), storage, 2, None, told.append)
+    assert len(told) == before
+    assert {"num_leaves", "learning_rate"} <= found.keys()
+    search(learnable, few_trees(), storage, 3, None, told.append)
+    assert len(told) > before
+
+
+def test_the_same_seed_finds_the_same(learnable):
+    found = [search(learnable, few_trees(), None, 2, None) for _ in range(2)]
+    assert found[0] == found[1]
+    assert np.isfinite(found[0]["learning_rate"])

@@ -1,0 +1,1 @@
+"""From point-in-time training sets to a calibrated, registered model."""

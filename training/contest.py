@@ -1,0 +1,82 @@
+"""A new model against the champion: on the same rows, then in behaviour."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.bundle import MODEL_FILE, Contract, read_contract, read_intervals
+from training import promotion
+from training.behaviour import Forecast, behaviour
+from training.dataset import TrainingSet
+from training.evaluation import Row, with_intervals
+from training.judging import MODEL, Judged
+from training.onnx_export import predict_growth
+from training.promotion import Verdict
+from training.registry import Registry
+
+FloatArray = NDArray[np.float64]
+
+
+def verdict(
+    registry: Registry, contract: Contract, judged: Judged, seed: int, bundle: Path, scratch: Path
+) -> Verdict:
+    """Try its behaviour, then compare with the champion in views, where both can answer.
+
+    Args:
+        registry: Where the champion is.
+        contract: Of the bundle that was just written.
+        judged: How its model did.
+        seed: Of the bootstrap.
+        bundle: Directory of the bundle: what is tried is what would be served.
+        scratch: Where the champion may be downloaded to.
+    """
+    reading = judged.asked.reading(contract.columns)
+    behaved = promotion.behaves(behaviour(reading, bundle_forecast(bundle)))
+    if not behaved.promote:
+        return behaved
+    coverage = promotion.coverage_holds(_coverage(judged.rows))
+    champion = registry.champion(contract.situation, contract.world)
+    if champion is None:
+        return Verdict(True, f"the first model of its kind; {coverage.reason}")
+    if not coverage.promote:
+        return coverage
+    directory = registry.download(champion, scratch)
+    theirs = read_contract(directory)
+    asked = judged.asked
+    if not set(theirs.columns) <= set(asked.columns):
+        return Verdict(True, "the champion reads features that no longer exist")
+    matrix = asked.reading(theirs.columns).matrix(asked.labels)
+    growth = predict_growth(directory / MODEL_FILE, matrix)
+    scored = with_intervals(asked, growth, read_intervals(directory), "champion")
+    truth = asked.truth("views")
+    known = ~np.isnan(truth)
+    channels = asked.rows["channel_id"].to_numpy()[asked.labels["row"].to_numpy()]
+    return promotion.against_champion(
+        (judged.model.median["views"] - truth)[known],
+        (scored.median["views"] - truth)[known],
+        channels[known],
+        seed,
+    )
+
+
+def bundle_forecast(directory: Path) -> Forecast:
+    """Give how a bundle forecasts views: quantiles of counts, shape (labels, 3)."""
+    intervals = read_intervals(directory)
+
+    def forecast(asked: TrainingSet) -> FloatArray:
+        growth = predict_growth(directory / MODEL_FILE, asked.matrix(asked.labels))
+        scored = with_intervals(asked, growth, intervals, MODEL)
+        assert scored.interval is not None
+        low, high = scored.interval["views"].T
+        return 10.0 ** np.column_stack([low, scored.median["views"], high]) - 1.0
+
+    return forecast
+
+
+def _coverage(rows: list[Row]) -> float:
+    views = [r for r in rows if r["model"] == MODEL and r["metric"] == "views"]
+    whole = "all" if any(r["subset"] == "all" for r in views) else "by_horizon"
+    every = [r for r in views if r["subset"] == whole]
+    total = sum(r["n"] for r in every)
+    return sum(r["coverage_80"] * r["n"] for r in every) / total if total else float("nan")

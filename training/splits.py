@@ -1,0 +1,65 @@
+"""Time divided into fitting, calibration and test, with nothing known across the borders; pure."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.errors import TooLittleData
+from training.params import SplitParams
+
+BoolArray = NDArray[np.bool_]
+
+
+class Borders(NamedTuple):
+    """Moments between the parts; a label is observed before the border its question precedes."""
+
+    calibration: pd.Timestamp
+    test: pd.Timestamp
+
+
+class Split(NamedTuple):
+    """Which labels belong to which part; those that straddle a border belong to none."""
+
+    fit: BoolArray
+    calibration: BoolArray
+    before_test: BoolArray
+    test: BoolArray
+
+
+def borders(first: pd.Timestamp, last: pd.Timestamp, params: SplitParams) -> Borders:
+    """Cut the time from the first moment to the last by the shares of the parameters."""
+    length = last - first
+    test = last - length * params.test_share
+    calibration = test - length * params.calibration_share
+    one_second = pd.Timedelta(seconds=1)  # past the last label, where nothing is held back
+    return Borders(calibration=calibration.ceil("s"), test=test.ceil("s") + one_second)
+
+
+def by_time(rows: pd.DataFrame, labels: pd.DataFrame, at: Borders) -> Split:
+    """Divide labels by time: the gap before each border is as long as each label's horizon.
+
+    Args:
+        rows: Questions, with `event_timestamp`.
+        labels: `row`, `observed_at`.
+        at: The borders.
+    """
+    asked = rows["event_timestamp"].to_numpy()[labels["row"].to_numpy()]
+    asked = pd.Series(pd.to_datetime(asked, utc=True))
+    answered = pd.Series(pd.to_datetime(labels["observed_at"].to_numpy(), utc=True))
+    return Split(
+        fit=(answered < at.calibration).to_numpy(),
+        calibration=((asked >= at.calibration) & (answered < at.test)).to_numpy(),
+        before_test=(answered < at.test).to_numpy(),
+        test=(asked >= at.test).to_numpy(),
+    )
+
+
+def require(situation: str, part: str, n: int, least: int) -> None:
+    """Refuse to go on with too few labels; raises TooLittleData."""
+    if n < least:
+        raise TooLittleData(
+            f"{situation}: only {n} labels to {part} with, at least {least} are needed: collect "
+            "for longer, or load more"
+        )
