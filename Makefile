@@ -28,6 +28,9 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3 /usr/bin/python3.1
 # Images are built as root.
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env)
 BASE ?= origin/main
+# Of the benchmarks, those that take a minute.
+BENCHES ?= historical_join freshness
+export BOUND ?= 1.3
 
 # Only the system's Python, never a downloaded one.
 export UV_PYTHON_DOWNLOADS := never
@@ -47,7 +50,7 @@ LOCKS := requirements/dev.txt requirements/ingestion.txt requirements/training.t
 OWN_LOCKS := requirements/build.txt requirements/airflow.txt requirements/checkov.txt \
 	requirements/kernels.txt requirements/bentoml.txt
 
-.PHONY: help demo test test-full test-trial bench bench-serving drill lint format up down install lock clean bench-ingestion
+.PHONY: help demo test test-full test-trial bench bench-regression bench-serving drill lint format up down install lock clean bench-ingestion
 
 help: ## List these commands.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +73,9 @@ bench: $(STAMP) ## Run all benchmarks, a table each.
 drill: $(STAMP) ## Break a running platform on purpose, under load, and print what that cost.
 	@exec $(BIN)/python -m benchmarks.drills $(ARGS)
 
+bench-regression: $(STAMP) ## Measure BASE (origin/main) and this tree in turn; BENCHES, BOUND: how much worse is too much.
+	@exec benchmarks/regression "$(BASE)" $(BENCHES)
+
 bench-serving: $(STAMP) $(BENTOML_STAMP) ## Compare forecasts by id with a constant FastAPI answer and with peers.
 	@exec $(BIN)/foreview bench serving $(ARGS)
 bench-ingestion: $(STAMP) ## Ingest 1 and 5 million snapshots beside COPY of the same rows.
@@ -85,13 +91,17 @@ format: $(STAMP) ## Put the code into its format.
 	$(BIN)/ruff check --fix --select I .
 	$(BIN)/ruff format .
 
+repro: $(STAMP) ## Run the stages of dvc.yaml that changed, and check the models they make.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@$(BIN)/foreview stage check --reports pipeline/reports
+
 up: $(STAMP) ## Start private PostgreSQL, Redis and MLflow for working.
 	@exec $(BIN)/foreview up
 
 down: $(STAMP) ## Stop them; their data stay.
 	@exec $(BIN)/foreview down
 
-.PHONY: airflow airflow-install images build-tools login publish sbom feast-plan checkers
+.PHONY: airflow airflow-install images build-tools login publish sbom feast-plan feast-apply repro checkers pin cluster deploy
 airflow: $(STAMP) $(AIRFLOW_STAMP) ## Install Airflow into an environment of its own, and run it with the DAGs.
 	@exec dags/airflow.sh
 
@@ -106,8 +116,21 @@ login: ## Log in where images are pushed: REGISTRY, REGISTRY_USER and REGISTRY_P
 feast-plan: $(STAMP) ## Say what the feature definitions change of BASE's (origin/main).
 	@exec feature_repo/plan "$(BASE)"
 
+feast-apply: $(STAMP) ## Register the feature definitions with the stores that FOREVIEW_* name; refused where a model would break.
+	@$(BIN)/foreview features plan
+	@exec $(BIN)/foreview features apply
+
 publish: ## Push built images: make publish REGISTRY=ghcr.io/you; prints their digests for k8s/pin.
 	@exec $(SUDO) k8s/publish "$(REGISTRY)" $(IMAGES)
+
+pin: ## Write the digests that `make publish` printed into an overlay: OVERLAY, DIGESTS (a directory).
+	@exec k8s/pin "$(OVERLAY)" $$(cat "$(DIGESTS)"/* | grep -v '^foreview-airflow=')
+
+cluster: ## Let kubectl reach CLUSTER, of EKS, with the AWS credentials of the environment.
+	@exec aws eks update-kubeconfig --name "$(CLUSTER)"
+
+deploy: $(STAMP) ## Deploy OVERLAY, ask SMOKE_URL for forecasts of SMOKE_VIDEOS, and take it back where it fails.
+	@exec k8s/deploy "$(OVERLAY)" "$(SMOKE_URL)" $(SMOKE_VIDEOS)
 
 sbom: $(STAMP) ## Write into dist/sbom what each built image holds, as CycloneDX (root).
 	@exec $(SUDO) k8s/sbom dist/sbom $(IMAGES)

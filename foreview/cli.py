@@ -61,6 +61,7 @@ ENTRIES = {
     "promote": Entry("training.commands", "promote", "Make a model version the champion."),
     "serve": Entry("serving.commands", "serve", "Serve forecasts over REST."),
     "forecast": Entry("serving.commands", "forecast", "Forecast videos by their ids."),
+    "smoke": Entry("serving.smoke", "smoke", "Ask a service whether it does its work."),
     "keys": Entry("serving.key_commands", "keys", "Make and revoke keys of the API."),
     "replay": Entry("serving.commands", "replay", "Make a logged forecast again."),
     "outcomes": Entry("observability.commands", "outcomes", "Set forecasts beside the truth."),
@@ -70,6 +71,7 @@ ENTRIES = {
     "bench": Entry(
         "foreview.commands", "bench", "Run the benchmarks.", needs="benchmarks/[a-z]*.py"
     ),
+    "compare": Entry("foreview.comparing", "compare", "Compare two results of `bench`."),
 }
 
 

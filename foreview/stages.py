@@ -146,6 +146,30 @@ def evaluate(asked: Path, models: Path, out: Path) -> None:
     _write(out / METRICS_FILE, write_reports(asked, models, out, _params().seed))
 
 
+@stage.command()
+@click.option("--reports", type=GIVEN, required=True)
+def check(reports: Path) -> None:
+    """Fail where a baseline forecasts views better than the model for published videos does."""
+    from training.judging import MODEL
+
+    errors: dict[int, dict[str, float]] = {}
+    for row in _read(reports / "scores.json")["rows"]:
+        asked = (row["situation"], row["metric"], row["subset"])
+        if asked == ("published", "views", "by_horizon"):
+            errors.setdefault(row["horizon_days"], {})[row["model"]] = row["rmse_log10"]
+    if not errors:
+        raise click.ClickException(f"{reports} judges no forecast of views")
+    beaten = []
+    for days, by_model in sorted(errors.items()):
+        best = min((name for name in by_model if name != MODEL), key=by_model.__getitem__)
+        told = f"{days} d: model {by_model[MODEL]:.4f}, best baseline {by_model[best]:.4f} ({best})"
+        click.echo(told)
+        if by_model[MODEL] >= by_model[best]:
+            beaten.append(told)
+    if beaten:
+        raise click.ClickException("a baseline is better: " + "; ".join(beaten))
+
+
 def _params() -> Any:
     from training.params import read_params
     from training.settings import TrainingSettings

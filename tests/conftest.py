@@ -16,6 +16,14 @@ from foreview.local import Servers
 # Before LightGBM is loaded: threads that spin while they wait stall a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# Servers of one's own, of any version that is supported, in the place of the private ones. What they
+# hold is thrown away. Read before a test run forgets all settings.
+_OWN = {
+    "FOREVIEW_DATABASE_URL": os.environ.get("TEST_DATABASE_URL"),
+    "FOREVIEW_REDIS_URL": os.environ.get("TEST_REDIS_URL"),
+}
+OWN_SERVERS = {name: url for name, url in _OWN.items() if url}
+
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -74,6 +82,15 @@ def state_dir() -> Iterator[Path]:
     yield from made_state_dir()
 
 
+class TestedServers(Servers):
+    """The private servers; a tester's own take the place of theirs. MLflow is always private."""
+
+    __test__ = False
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | OWN_SERVERS
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL, Redis and MLflow for the whole run; they die with it, even under kill -9.
@@ -81,20 +98,20 @@ def servers() -> Iterator[Servers]:
     MLflow is still starting: ask for `mlflow_uri` to wait for it.
     """
     for directory in made_state_dir():
-        private = Servers(directory)
-        private.start(linked=True)
-        yield private
+        tested = TestedServers(directory)
+        tested.start(linked=True)
+        yield tested
 
 
 @pytest.fixture(scope="session")
 def database_url(servers: Servers) -> str:
-    """The address of the private PostgreSQL's database `foreview`."""
+    """The address of a PostgreSQL database, as its superuser."""
     return servers.environment()["FOREVIEW_DATABASE_URL"]
 
 
 @pytest.fixture(scope="session")
 def redis_url(servers: Servers) -> str:
-    """The address of the private Redis."""
+    """The address of a Redis, whose databases 0 to 15 are the tests'."""
     return servers.environment()["FOREVIEW_REDIS_URL"]
 
 

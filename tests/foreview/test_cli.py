@@ -85,7 +85,7 @@ def test_a_shell_can_evaluate_the_exports(servers: Servers, tmp_path: Path) -> N
         ["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={}
     )
     assert done.stdout.splitlines() == [
-        servers.environment()["FOREVIEW_DATABASE_URL"],
+        Servers(servers.state_dir).environment()["FOREVIEW_DATABASE_URL"],
         "a 'b' $c",
         "127.0.0.1",
     ]

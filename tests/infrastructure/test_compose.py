@@ -1,5 +1,6 @@
-"""compose.yaml, really up: stores, registry, three servers behind the load balancer, Prometheus."""
+"""compose.yaml, really up: stores, registry, servers behind the balancer, Airflow, Prometheus."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import yaml
 
@@ -22,7 +24,7 @@ from tests.serving.conftest import NOW, Store, register, unique_id
 pytestmark = [pytest.mark.trial, pytest.mark.timeout(1800)]
 
 COMPOSE = Path(sys.executable).parent / "podman-compose"
-PORTS = ("", "_POSTGRES", "_REDIS", "_MLFLOW", "_PROMETHEUS", "_ALERTMANAGER")
+PORTS = ("", "_POSTGRES", "_REDIS", "_MLFLOW", "_PROMETHEUS", "_ALERTMANAGER", "_AIRFLOW")
 
 
 @dataclass
@@ -61,7 +63,7 @@ class Platform:
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     containers = open_containers(tmp_path_factory.mktemp("podman"))
-    for name in ("serving", "jobs", "stores"):
+    for name in ("serving", "jobs", "airflow", "stores"):
         containers.build(name)
     ports = {f"FOREVIEW{port}_PORT": str(free_port()) for port in PORTS}
     given = {"POSTGRES_PASSWORD": secrets.token_hex(8), "FOREVIEW_CLOCK": NOW.isoformat()}
@@ -151,6 +153,30 @@ def test_prometheus_scrapes_every_instance_and_knows_its_alertmanager(
     managers = asked("alertmanagers")["activeAlertmanagers"]
     assert [manager["url"] for manager in managers] == ["http://alertmanager:9093/api/v2/alerts"]
     assert asked("rules")["groups"]
+
+
+def test_a_dag_runs_its_command_on_the_stores_of_the_stack(platform: Platform, video: str) -> None:
+    address = f"http://{platform.address('_AIRFLOW')}/api/v2/monitor/health"
+    wait_until(lambda: succeeds(address), seconds=400, why_not=platform.logs)
+    wait_until(lambda: "outcomes" in airflow(platform, "list"), seconds=200, why_not=platform.logs)
+    airflow(platform, "unpause", "-y", "outcomes")
+    airflow(platform, "trigger", "outcomes", "--run-id", "asked")
+
+    def states() -> dict[str, str]:
+        printed = airflow(platform, "list-runs", "outcomes", "-o", "json")
+        return {run["run_id"]: run["state"] for run in json.loads(printed[printed.find("[{") :])}
+
+    wait_until(lambda: states()["asked"] == "success", seconds=300, why_not=platform.logs)
+    password = platform.variables["POSTGRES_PASSWORD"]
+    stored = f"postgresql://foreview:{password}@{platform.address('_POSTGRES')}/foreview"
+    with psycopg.connect(stored) as connection:
+        query = "SELECT count(*) FROM foreview.job_runs WHERE job = 'outcomes'"
+        assert connection.execute(query).fetchone() != (0,)
+
+
+def airflow(platform: Platform, *args: str) -> str:
+    command = ("bash", "/opt/dags/airflow.sh", "dags", *args)
+    return platform.containers.podman("exec", platform.container("airflow"), *command)
 
 
 def test_only_loopback_is_open() -> None:

@@ -18,8 +18,20 @@ from feature_repo.bundle import bundle_digest
 from ingestion.warehouse import open_warehouse
 from serving.registry import model_name
 from tests.serving.bundles import copy_bundle, write_bundle
-from tests.serving.conftest import register
-from tests.worlds import small_world, store
+from tests.serving.conftest import (  # noqa: F401  (fixtures)
+    champion,
+    client,
+    log_schema,
+    open_client,
+    register,
+    settings,
+    store,
+    trained,
+    video,
+    world,
+)
+from tests.worlds import small_world
+from tests.worlds import store as store_world
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "operations.md"
@@ -83,7 +95,7 @@ def test_a_backup_restored_as_the_guide_says_holds_every_row(
 ) -> None:
     database_url, schema = stores["FOREVIEW_DATABASE_URL"], stores["FOREVIEW_DATABASE_SCHEMA"]
     engine = open_warehouse(database_url, schema)
-    store(engine, small_world("backup"))
+    store_world(engine, small_world("backup"))
     engine.dispose()
     restored = f"restored_{schema}"
 
@@ -107,6 +119,10 @@ def test_keys_are_rotated_and_revoked_as_the_guide_says(stores: dict[str, str]) 
     with psycopg.connect(stores["FOREVIEW_DATABASE_URL"]) as connection:
         query = f"SELECT count(*) FROM {stores['FOREVIEW_DATABASE_SCHEMA']}.api_keys"
         assert connection.execute(query.encode()).fetchall() == [(2,)]
+
+
+def test_a_service_is_asked_as_the_guide_says(client: httpx.Client, video: str) -> None:  # noqa: F811
+    assert "forecasts right" in run("smoke", {"URL": str(client.base_url), "VIDEO_ID": video})
 
 
 def test_what_a_logged_forecast_takes_is_asked_as_the_guide_says(stores: dict[str, str]) -> None:

@@ -14,7 +14,9 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 DOCKERFILES = [ROOT / "serving" / "Dockerfile", ROOT / "dags" / "Dockerfile"]
 SCRIPTS = [
     ROOT / "dags" / "airflow.sh",
-    *(ROOT / "k8s" / name for name in ("build-images", "publish", "sbom", "pin", "generate-rules")),
+    ROOT / "benchmarks" / "regression",
+    ROOT / "feature_repo" / "plan",
+    *sorted(path for path in (ROOT / "k8s").iterdir() if path.is_file() and not path.suffix),
 ]
 PINNED = re.compile(r"uses: [\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
@@ -66,3 +68,15 @@ def test_workflows_run_commands_of_the_makefile_and_no_others() -> None:
             assert target in targets
             ran.add(target)
     assert {"lint", "test", "test-full", "demo", "bench", "images", "sbom", "publish"} <= ran
+    assert {"bench-regression", "repro", "feast-plan", "feast-apply", "pin", "deploy"} <= ran
+
+
+def test_servers_of_the_matrix_are_the_oldest_and_newest_that_the_readme_names() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    chosen = jobs["test-servers"]["strategy"]["matrix"]["include"]
+    readme = (ROOT / "README.md").read_text()
+    for name in ("PostgreSQL", "Redis"):
+        oldest = re.search(rf"{name} ([\d.]+) or newer", readme)
+        assert oldest is not None
+        assert chosen[0][name.lower()] == oldest[1]
+    assert {one["python"] for one in chosen} == {"3.11", "3.12"}
