@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import click
 
-# A column's unit says what it measures and so which way is worse; columns without one are no
-# measurements, and the worst of many is no steady one. Rates come first: "rows/s" ends like seconds.
+# A column's unit says what it measures, and so which way is worse; columns without one are no
+# measurements, and the worst of many is no steady one. Rates come first: "rows/s" ends in s.
 _HIGHER_IS_BETTER = re.compile(r"/s$|per CPU second$|^rate / null$")
 _LOWER_IS_BETTER = re.compile(r"^(?!.*worst).*(^|[, ])(s|ms|us|MB|seconds)\b")
 # Numbers that tell rows of one benchmark apart.

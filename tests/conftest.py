@@ -16,8 +16,8 @@ from foreview.local import Servers
 # Before LightGBM is loaded: threads that spin while they wait stall a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# Servers of one's own, of any version that is supported, in the place of the private ones. What they
-# hold is thrown away. Read before a test run forgets all settings.
+# Servers of one's own, of any version that is supported, in the place of the private ones. What
+# they hold is thrown away. Read before a test run forgets all settings.
 _OWN = {
     "FOREVIEW_DATABASE_URL": os.environ.get("TEST_DATABASE_URL"),
     "FOREVIEW_REDIS_URL": os.environ.get("TEST_REDIS_URL"),

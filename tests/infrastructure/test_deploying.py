@@ -44,7 +44,11 @@ case "$1 $2" in
     "get deployment") cat "$3" 2>/dev/null || true ;;
     "apply --server-side") echo 2 >foreview-api; cp new answering ;;
     "rollout status") ;;
-    "rollout undo") [ "$3 $4 $5" = "deployment/foreview-api --to-revision 1" ]; echo 1 >foreview-api; cp old answering ;;
+    "rollout undo")
+        [ "$3 $4 $5" = "deployment/foreview-api --to-revision 1" ]
+        echo 1 >foreview-api
+        cp old answering
+        ;;
     *) exit 64 ;;
 esac
 """

@@ -163,17 +163,17 @@ def test_tables_are_made_and_the_installation_looked_at_as_the_guide_says(
 def test_a_model_is_taken_back_as_the_guide_says(
     stores: dict[str, str], mlflow_uri: str, tmp_path: Path
 ) -> None:
-    world, versions = "synthetic", []
+    named, versions = "synthetic", []
     for number in (1, 2):
         directory = tmp_path / str(number)
-        write_bundle(directory, world)
-        contract = copy_bundle(directory, tmp_path / f"copy{number}", world)
+        write_bundle(directory, named)
+        contract = copy_bundle(directory, tmp_path / f"copy{number}", named)
         tags = {"bundle_digest": bundle_digest(contract)}
-        versions.append(register(mlflow_uri, tmp_path / f"copy{number}", world, tags))
-    given = {"FOREVIEW_MLFLOW_TRACKING_URI": mlflow_uri, "WORLD": world, "VERSION": versions[0]}
+        versions.append(register(mlflow_uri, tmp_path / f"copy{number}", named, tags))
+    given = {"FOREVIEW_MLFLOW_TRACKING_URI": mlflow_uri, "WORLD": named, "VERSION": versions[0]}
     assert versions[0] in run("promote", stores | given)
     with httpx.Client(base_url=f"{mlflow_uri}/api/2.0/mlflow", timeout=30) as api:
-        asked = {"name": model_name(world, "published"), "alias": "champion"}
+        asked = {"name": model_name(named, "published"), "alias": "champion"}
         found = api.get("/registered-models/alias", params=asked).raise_for_status().json()
     assert found["model_version"]["version"] == versions[0]
 
