@@ -7,12 +7,13 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -157,6 +158,68 @@ def small_params(directory: Path) -> Path:
     file = directory / "params.yaml"
     file.write_text(yaml.safe_dump(params))
     return file
+
+
+@dataclass
+class Scheduler:
+    """A running Airflow, spoken to by its command line."""
+
+    environment: dict[str, str]
+
+    def run(self, *args: str) -> str:
+        done = subprocess.run(
+            [SCRIPT, *args],
+            env=self.environment,
+            check=True,
+            timeout=60,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return done.stdout
+
+    def unpause(self, *dag_ids: str) -> None:
+        wait_for(lambda: set(dag_ids) <= {one["dag_id"] for one in self._json("list")}, seconds=240)
+        for dag_id in dag_ids:
+            self.run("dags", "unpause", "-y", dag_id)
+
+    def was_started_by_asset(self, dag_id: str) -> bool:
+        """Tell whether such a run has ended well."""
+        return any(
+            run["run_id"].startswith("asset_triggered") and run["state"] == "success"
+            for run in self._json("list-runs", dag_id)
+        )
+
+    def _json(self, *args: str) -> list[dict[str, str]]:
+        printed = self.run("dags", *args, "-o", "json")
+        _, brackets, listed = printed.partition("[{")  # what it logs comes first
+        found: list[dict[str, str]] = json.loads(brackets + listed) if brackets else []
+        return found
+
+
+@contextmanager
+def running_scheduler(airflow: Airflow, **changes: str) -> Iterator[Scheduler]:
+    """Airflow as `make airflow` runs it: scheduler, DAG processor and web server."""
+    environment = airflow.environment(AIRFLOW__API__PORT=str(free_port()), **changes)
+    with (airflow.home / "up.log").open("w") as log:
+        process = subprocess.Popen([SCRIPT, "up"], env=environment, stdout=log, stderr=log)
+    try:
+        yield Scheduler(environment)
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(timeout=120)
+        _, alive = psutil.wait_procs(children, timeout=20)
+        for child in alive:
+            child.kill()
+    assert alive == [], "Airflow left processes behind"
+
+
+def wait_for(holds: Callable[[], bool], *, seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(1)
 
 
 @pytest.fixture(scope="session")

