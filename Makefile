@@ -31,6 +31,8 @@ BASE ?= origin/main
 # Of the benchmarks, those that take a minute.
 BENCHES ?= historical_join freshness
 export BOUND ?= 1.3
+# Processes that share the tests, each with servers of its own: about 1.5 GB each.
+WORKERS ?= 2
 
 # Only the system's Python, never a downloaded one.
 export UV_PYTHON_DOWNLOADS := never
@@ -58,8 +60,8 @@ help: ## List these commands.
 demo: $(STAMP) ## Show the whole platform on a synthetic world; KEEP=1 leaves it up until Ctrl-C.
 	@exec $(BIN)/foreview demo $(if $(KEEP),--keep)
 
-test: $(STAMP) ## Run the tests, on private servers of their own.
-	@exec $(BIN)/python -m pytest -m "not full and not trial" $(ARGS)
+test: $(STAMP) ## Run the tests, on private servers of their own; WORKERS=1 for one at a time.
+	@exec $(BIN)/python -m pytest -m "not full and not trial" $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadfile) $(ARGS)
 
 test-full: $(STAMP) $(AIRFLOW_STAMP) checkers ## Run the tests that need minutes: real data, the demo, alerts, chaos.
 	@exec $(BIN)/python -m pytest -m full $(ARGS)

@@ -64,12 +64,12 @@ def test_a_fresh_clone_makes_reports_and_the_same_inputs_the_same_models(
 ) -> None:
     clone = Path(environment["PWD"])
     run(environment, "dvc", "repro")
-    made = json.loads((clone / "pipeline/models/metrics.json").read_text())
+    made = json.loads((clone / "training/outputs/models/metrics.json").read_text())
     assert made["published"]["labels"] > 1_000
     shown = json.loads(run(environment, "dvc", "metrics", "show", "--json"))
-    metrics = shown[""]["data"]["pipeline/reports/metrics.json"]["data"]
+    metrics = shown[""]["data"]["training/outputs/reports/metrics.json"]["data"]
     assert metrics["published"]["views_1d_rmse_log10"] > 0
-    assert "<svg" in (clone / "pipeline/reports/report.html").read_text()
+    assert "<svg" in (clone / "training/outputs/reports/report.html").read_text()
 
     # Only what always asks for its record runs again, and finds the same one.
     again = run(environment, "dvc", "repro")
@@ -78,4 +78,4 @@ def test_a_fresh_clone_makes_reports_and_the_same_inputs_the_same_models(
     run(
         environment, "dvc", "repro", "--force", "--single-item", "features", "training_set", "train"
     )
-    assert json.loads((clone / "pipeline/models/metrics.json").read_text()) == made
+    assert json.loads((clone / "training/outputs/models/metrics.json").read_text()) == made
