@@ -32,7 +32,7 @@ BASE ?= origin/main
 BENCHES ?= historical_join freshness
 export BOUND ?= 1.3
 # Processes that share the tests, each with servers of its own: about 1.5 GB each.
-WORKERS ?= 2
+WORKERS ?= $(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),1,2)
 
 # Only the system's Python, never a downloaded one.
 export UV_PYTHON_DOWNLOADS := never
@@ -95,7 +95,7 @@ format: $(STAMP) ## Put the code into its format.
 
 repro: $(STAMP) ## Run the stages of dvc.yaml that changed, and check the models they make.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
-	@$(BIN)/foreview stage check --reports pipeline/reports
+	@$(BIN)/foreview stage check --reports training/outputs/reports
 
 up: $(STAMP) ## Start private PostgreSQL, Redis and MLflow for working.
 	@exec $(BIN)/foreview up
