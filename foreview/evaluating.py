@@ -157,12 +157,13 @@ def _scores(
     from training.dataset import read_record
     from training.judging import Fitted, competing, judge, merged
     from training.params import read_params
+    from training.plain import plain_lightgbm
     from training.questions import SITUATIONS, Questions, protocol_questions, questions
     from training.settings import TrainingSettings
 
     params, loaded_at = read_params(TrainingSettings().params), system_clock()
     everything = (pipeline.BEGINNING, loaded_at + timedelta(days=1))
-    regions = recorded.regions(raw, score_only)
+    regions, facts = recorded.regions(raw, score_only), recorded.list_facts(raw, score_only)
     with tempfile.TemporaryDirectory() as landing:
         report(f"loading {raw} and building features")
         bench.load(raw, Path(landing), loaded_at)
@@ -192,6 +193,8 @@ def _scores(
                 test = protocol_questions(store, situation, record, about)
                 seen = merged(model.protocol, test)
             others = competing(families, model, test, params)
+            if situation == "published":
+                others += [plain_lightgbm(model.protocol, test, facts, params.seed)]
             found = judge(model, test, seen, params.seed, regions, others, left_out)
             return found, model.boosters
 

@@ -50,6 +50,25 @@ def censored(raw: Path) -> list[dict[str, Any]]:
     return censoring(panel, listed.unique())
 
 
+def list_facts(*paths: Path | None) -> pd.DataFrame | None:
+    """Give how high and on how many lists a video stood, where recorded lists say so.
+
+    Returns:
+        best_position, lists; by (video_id, day), a day being midnight UTC.
+    """
+    parts = [
+        pd.read_parquet(file, columns=["country", "video_id", "observed_at", "position"])
+        for path in paths
+        if path is not None and (file := path / LISTS).is_file()
+    ]
+    if not parts:
+        return None
+    lists = pd.concat(parts)
+    day = pd.to_datetime(lists["observed_at"], utc=True).dt.floor("D").rename("day")
+    by_day = lists.groupby([lists["video_id"], day])
+    return by_day.agg(best_position=("position", "min"), lists=("country", "nunique"))
+
+
 def regions(*paths: Path | None) -> pd.Series:
     """Give the country whose list each video was first seen on, where recorded lists name it."""
     parts = [

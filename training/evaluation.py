@@ -94,10 +94,12 @@ def evaluate(
     row = asked.labels["row"].to_numpy()
     drawn = bootstrap(asked.rows["channel_id"].to_numpy()[row], seed)
     video = asked.rows["video_id"].factorize()[0].astype(np.int64)[row]
+    # Labels come as they were paired, not as they were asked for.
+    by_moment = np.argsort(asked.rows["event_timestamp"].to_numpy()[row], kind="stable")
     rows = []
     for subset, metric, horizon, chosen in _groups(asked, models, subsets):
         where = {"situation": asked.situation, "subset": subset, "metric": metric}
-        scores = _scores(asked, models, metric, np.flatnonzero(chosen), video, drawn)
+        scores = _scores(asked, models, metric, by_moment[chosen[by_moment]], video, drawn)
         for model, found in zip(models, scores, strict=True):
             named = {"horizon_days": horizon, "model": model.model, "baseline": model.is_baseline}
             rows.append(where | named | found)

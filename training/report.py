@@ -28,12 +28,14 @@ tr.model td { font-weight: 600 } svg { max-width: 100%; height: auto } details {
 COLUMNS = {
     "subset": "subset", "horizon_days": "days", "model": "model", "n": "n",
     "rmse_log10": "RMSE log10", "mae_log10": "MAE", "r2": "R²", "r2_growth": "R² growth",
-    "spearman": "Spearman", "spearman_within_channel": "within channel", "mdape": "median APE",
+    "spearman": "Spearman", "spearman_within_channel": "within channel",
+    "channels_ranked": "channels", "mdape": "median APE",
     "mrse": "MRSE", "coverage_80": "covered", "width_80_log10": "width",
 }  # fmt: skip
 NOTE = (
-    "Errors are in decades of log10(1 + count); the interval beside an RMSE is a 95 % bootstrap "
-    "over channels. Recorded lists hold winners only: on other videos nothing was measured. Labels "
+    "Errors are in decades of log10(1 + count); the interval beside a number is a 95 % bootstrap "
+    "over channels. Ranks within a channel are those of channels with five videos or more. "
+    "Recorded lists hold winners only: on other videos nothing was measured. Labels "
     "are missing where a video left the record."
 )
 
@@ -106,8 +108,8 @@ def _cell(row: Row, key: str) -> str:
     value = row[key]
     if value is None:
         return "first" if key == "horizon_days" else ""
-    if key == "rmse_log10" and row["rmse_log10_low"] is not None:
-        return f"{value:.3f} ({row['rmse_log10_low']:.3f}-{row['rmse_log10_high']:.3f})"
+    if row.get(f"{key}_low") is not None:
+        return f"{value:.3f} ({row[f'{key}_low']:.3f}-{row[f'{key}_high']:.3f})"
     if isinstance(value, float):
         return f"{value:.3f}"
     return escape(f"{value:,}" if isinstance(value, int) else str(value))

@@ -90,7 +90,7 @@ def point_scores(median: FloatArray, of: Group) -> dict[str, Any]:
         "r2": _r2(error, of.truth),
         "r2_growth": None if of.present is None else _r2(error, of.truth - of.present),
         "spearman": _spearman(median, of),
-        "spearman_within_channel": _spearman_within(median, of),
+        **_spearman_within(median, of),
         "mdape": float(np.median(np.abs(relative))),
         "mrse": float(np.mean(relative**2)),
     }
@@ -152,19 +152,33 @@ def average_ranks(values: FloatArray, within: IntArray | None = None) -> FloatAr
     return ranks
 
 
-def _spearman_within(median: FloatArray, of: Group) -> float | None:
-    """Give the rank correlation within channels, their mean weighted by their videos."""
+def _spearman_within(median: FloatArray, of: Group) -> dict[str, Any]:
+    """Give the rank correlation within channels, their mean weighted by their videos.
+
+    At a long horizon few channels have that many videos: how many were ranked is told, and the
+    interval over drawn channels, which is null where fewer than two were.
+    """
     channel, theirs = of.channel[of.distinct], of.ranks[1]
-    n = np.bincount(channel)
+    n = np.bincount(channel, minlength=of.weights.shape[1]).astype(np.float64)
     middle = (n[channel] + 1) / 2.0
     own = average_ranks(median[of.distinct], channel) - middle
     theirs = theirs - middle
-    both = np.bincount(channel, own * theirs)
-    spread = np.sqrt(np.bincount(channel, own**2) * np.bincount(channel, theirs**2))
+    both = np.bincount(channel, own * theirs, len(n))
+    spread = np.sqrt(np.bincount(channel, own**2, len(n)) * np.bincount(channel, theirs**2, len(n)))
     enough = (n >= LEAST_OF_CHANNEL) & (spread > 0)
-    if not enough.any():
-        return None
-    return float(np.average(both[enough] / spread[enough], weights=n[enough]))
+    correlation, n = both[enough] / spread[enough], n[enough]
+    low = high = None
+    if len(n) >= 2:
+        videos = of.weights[:, enough] * n
+        drawn = videos.sum(axis=1) > 0
+        means = (videos[drawn] @ correlation) / videos[drawn].sum(axis=1)
+        low, high = map(float, np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    return {
+        "spearman_within_channel": float(np.average(correlation, weights=n)) if len(n) else None,
+        "spearman_within_channel_low": low,
+        "spearman_within_channel_high": high,
+        "channels_ranked": len(n),
+    }
 
 
 def _r2(error: FloatArray, truth: FloatArray) -> float | None:

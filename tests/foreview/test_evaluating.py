@@ -26,7 +26,8 @@ KEYS = {
     "situation", "subset", "metric", "horizon_days", "model", "baseline", "n", "rmse_log10",
     "mae_log10", "r2", "r2_growth", "spearman", "mdape", "coverage_80", "width_80_log10",
     "bias_log10", "spearman_within_channel", "mrse", "pinball_log10", "rmse_log10_low",
-    "rmse_log10_high",
+    "rmse_log10_high", "spearman_within_channel_low", "spearman_within_channel_high",
+    "channels_ranked",
 }  # fmt: skip
 MODELS = {
     "lightgbm": False,
@@ -35,6 +36,7 @@ MODELS = {
     "szabo_huberman_by_age": True,
     "pinto_linear": True,
     "pinto_rbf": True,
+    "plain_lightgbm": True,
 }
 DRAFT_MODELS = {"lightgbm": False, "channel_median": True, "shrunk_channel_mean": True}
 

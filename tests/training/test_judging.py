@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.training.records import training_set
+from tests.training.records import DAY, START, training_set
 from training.evaluation import Scored, evaluate
 from training.promotion import against_champion, coverage_holds
 from training.scores import average_ranks
@@ -81,6 +81,41 @@ def test_each_video_is_ranked_once_within_its_channel():
     repeated = truth.copy()
     repeated[1:20] = 9.0  # only the first question about a video counts
     assert within(repeated) == pytest.approx(1.0)
+
+
+def test_a_video_is_ranked_by_the_moment_it_was_first_asked_about_whatever_the_order_of_labels():
+    # Five videos, each asked about on day 0 and, listed before that, on day 4; then all is over.
+    asked = training_set(
+        [10.0] * 10, [7.0] * 10, [0.9, 0.8, 0.7, 0.6, 0.5, 0.1, 0.2, 0.3, 0.4, 0.5]
+    )
+    day = np.repeat([4, 0], 5)
+    moments = pd.DatetimeIndex([START + DAY * int(days) for days in day])
+    videos = [f"v{i}" for i in range(5)] * 2
+    rows = asked.rows.assign(video_id=videos, channel_id="UC", event_timestamp=moments)
+    asked = asked._replace(rows=rows)
+    # Right about the first questions, 3.1 to 3.5 in this order; wrong about the second ones.
+    medians = np.concatenate([[3.0, 3.1, 3.2, 3.3, 3.4], [3.1, 3.2, 3.3, 3.5, 3.4]])
+    scored = Scored("m", False, dict.fromkeys(METRICS, medians), None)
+    row = evaluate(asked, [scored], {"all": np.ones(10, dtype=bool)})[0]
+    # By hand: the last two of five are swapped, 1 - 6 * (1 + 1) / (5 * 24).
+    assert row["spearman_within_channel"] == pytest.approx(0.9)
+
+
+def test_ranks_within_channels_say_of_how_many_and_how_sure_they_are():
+    # By hand: channels in order (1), reversed (-1) and of four videos, which is too few to rank.
+    channel = ["A"] * 5 + ["B"] * 10 + ["C"] * 4
+    truth = [*np.arange(5), *np.arange(10), *np.arange(4)]
+    asked = training_set([10.0] * 19, [1.0] * 19, (np.array(truth) / 10).tolist())
+    asked = asked._replace(rows=asked.rows.assign(channel_id=channel))
+    order = np.where(np.array(channel) == "A", 1.0, -1.0)
+    scored = Scored("m", False, {m: 3.0 + order * np.array(truth) for m in METRICS}, None)
+    row = evaluate(asked, [scored], {"all": np.ones(19, dtype=bool)})[0]
+    assert row["spearman_within_channel"] == pytest.approx((5 - 10) / 15)
+    assert row["channels_ranked"] == 2
+    assert row["spearman_within_channel_low"] == pytest.approx(-1.0)
+    assert row["spearman_within_channel_high"] == pytest.approx(1.0)
+    only = evaluate(asked, [scored], {"all": np.array(channel) == "A"})[0]
+    assert (only["channels_ranked"], only["spearman_within_channel_low"]) == (1, None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 3)), max_size=40))
