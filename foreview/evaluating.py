@@ -63,6 +63,7 @@ def evaluate(
     """
     from foreview import recorded
     from training.card import score_table
+    from training.plain import beside_plain
     from training.progress import steps
 
     left_out = recorded.listed_in(raw, countries) if countries else set()
@@ -82,7 +83,7 @@ def evaluate(
     if json_file is not None:
         json_file.write_text(json.dumps({"rows": rows, "censoring": censored}, indent=1))
     shown = [r for r in rows if r["metric"] == "views" and r["subset"] in SHOWN]
-    click.echo("\n".join(score_table(shown)))
+    click.echo("\n".join([*score_table(shown), "", beside_plain(rows)]))
 
 
 class Workbench:

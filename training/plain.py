@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from feature_repo.targets import METRICS
 from training.baselines import szabo_huberman_by_age
 from training.dataset import TrainingSet, names
-from training.evaluation import Scored, without_intervals
+from training.evaluation import Row, Scored, without_intervals
+from training.judging import MODEL
 from training.robustness import GROUPS
 
 FloatArray = NDArray[np.float64]
@@ -54,6 +55,23 @@ def plain_lightgbm(
             chosen = asked_days == day
             growth[metric][chosen] = booster.predict(wanted[asked_row[chosen]])
     return without_intervals(asked, growth, PLAIN)
+
+
+def beside_plain(rows: list[Row]) -> str:
+    """Say the model's RMSE of views by plain LightGBM's, in a line for people; empty without it."""
+    told = []
+    for subset in ("all", "first_snapshot"):
+        found = [r for r in rows if r["metric"] == "views" and r["situation"] == "published"]
+        plain, ours = (
+            {r["horizon_days"]: r for r in found if r["model"] == m and r["subset"] == subset}
+            for m in (PLAIN, MODEL)
+        )
+        told += [
+            f"{subset} +{day} d {ours[day]['rmse_log10'] / row['rmse_log10']:.3f}"
+            for day, row in plain.items()
+            if row["n"] >= LEAST_LABELS
+        ]
+    return f"RMSE of views by plain LightGBM's: {', '.join(told)}" if told else ""
 
 
 def _matrix(questions: TrainingSet, list_facts: pd.DataFrame | None) -> NDArray[np.float32]:

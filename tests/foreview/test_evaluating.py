@@ -134,6 +134,7 @@ def test_the_table_for_people_shows_views(evaluated: tuple[Result, Rows]) -> Non
     result, _ = evaluated
     assert "| all | views | 1 | lightgbm |" in result.stdout
     assert "| first_snapshot | views |  | shrunk_channel_mean |" in result.stdout
+    assert "RMSE of views by plain LightGBM's: all +1 d " in result.stdout
 
 
 def test_other_data_are_only_scored_on_and_all_of_them_are(

@@ -6,7 +6,7 @@ import pandas as pd
 from foreview.recorded import list_facts
 from tests.training.sets import grown
 from training.baselines import szabo_huberman_by_age
-from training.plain import plain_lightgbm
+from training.plain import beside_plain, plain_lightgbm
 
 
 def on_days(some, days):
@@ -72,3 +72,11 @@ def test_facts_of_lists_are_the_best_position_and_the_number_of_lists_of_a_day(t
     assert found.loc[("a", noon.floor("D"))].tolist() == [3, 2]
     assert found.loc[("a", noon.floor("D") + pd.Timedelta("1D"))].tolist() == [9, 1]
     assert list_facts(tmp_path / "elsewhere") is None
+
+
+def test_people_are_told_the_error_by_plain_lightgbms_at_each_horizon():
+    where = {"situation": "published", "subset": "all", "metric": "views", "n": 500}
+    scores = [("lightgbm", 1, 0.09), ("plain_lightgbm", 1, 0.1), ("lightgbm", 7, 0.2)]
+    rows = [where | {"model": m, "horizon_days": d, "rmse_log10": e} for m, d, e in scores]
+    assert beside_plain(rows) == "RMSE of views by plain LightGBM's: all +1 d 0.900"
+    assert beside_plain(rows[:1]) == ""
