@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from foreview.servers.state import free_port
 from tests.serving.conftest import (  # noqa: F401  (fixtures)
@@ -196,3 +197,23 @@ def test_a_release_that_does_not_forecast_is_taken_back(
     assert "staging is back at what it was" in done.stderr
     assert (tmp_path / "foreview-api").read_text() == "1\n"
     assert httpx.get(f"{address}/readyz").is_success
+
+
+def test_digests_of_a_release_are_pinned_as_the_workflow_does(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "digests").mkdir()
+    # As `make publish` prints them, a file per image; Airflow's is its chart's to know.
+    names = ("serving", "jobs", "airflow")
+    images = {
+        f"foreview-{name}": f"ghcr.io/you/foreview-{name}@sha256:{number}{'0' * 63}"
+        for number, name in enumerate(names)
+    }
+    for name, image in images.items():
+        (tmp_path / "digests" / f"{name}.digest").write_text(f"{name}={image}\n")
+    command = ["make", "pin", "OVERLAY=staging", "DIGESTS=digests"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    overlay = yaml.safe_load((tmp_path / "k8s/overlays/staging/kustomization.yaml").read_text())
+    pinned = {one["name"]: f"{one['newName']}@{one['digest']}" for one in overlay["images"]}
+    del images["foreview-airflow"]
+    assert images.items() <= pinned.items()
