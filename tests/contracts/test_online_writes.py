@@ -2,7 +2,6 @@
 
 import threading
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from feature_repo import online_layout as layout
 from feature_repo.clock import fixed_clock
 from feature_repo.online_layout import PROJECT
 from feature_repo.online_writer import ViewLayout, Written, latest, write
+from feature_repo.store import feast_environment
 from feature_repo.stores.age_limited_redis import AgeLimitedRedisOnlineStore
 from ingestion.feature_rows import feature_rows
 from ingestion.feature_tables import build
@@ -49,8 +49,7 @@ def dump(client):
 
 
 def config(url, kind):
-    address = urlsplit(url)
-    where = f"{address.hostname}:{address.port},db={address.path[1:]},password={address.password}"
+    where = feast_environment("", "", url)["FOREVIEW_FEAST_REDIS"]
     return RepoConfig(
         project=PROJECT,
         provider="local",

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 
 from feature_repo import entities, feature_services, feature_views
 from feature_repo.online_layout import JOIN_KEY_OF_VIEW, PROJECT
+from feature_repo.store import feast_environment
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.request import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
 from serving.breaker import Breaker
@@ -100,8 +100,7 @@ def test_what_the_sdk_wrote_is_read_back_exactly(redis_url):
 
 
 def _write(redis_url, view, join_key, entity_id, values):
-    address = urlsplit(redis_url)
-    connection = f"{address.hostname}:{address.port},db=0,password={address.password}"
+    connection = feast_environment("", "", redis_url)["FOREVIEW_FEAST_REDIS"]
     config = RepoConfig(
         project=PROJECT,
         provider="local",
