@@ -1,7 +1,7 @@
 """Table of contents: everything that is registered with Feast."""
 
 from feature_repo.entities import channel, video
-from feature_repo.feature_services import draft_v1, published_v1
+from feature_repo.feature_services import draft_v1, draft_v2, published_v1, published_v2
 from feature_repo.feature_views import channel_track_record, video_performance, video_profile
 from feature_repo.on_demand_views import draft_request, published_request
 from feature_repo.sources import (
@@ -27,4 +27,6 @@ OBJECTS = (
     draft_request,
     published_v1,
     draft_v1,
+    published_v2,
+    draft_v2,
 )

@@ -1,5 +1,7 @@
 """Warehouse rows -> feature rows, by the transformations; pure."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,21 +24,29 @@ from feature_repo.transformations.sequences import (
     running_max,
 )
 from feature_repo.transformations.text import emoji_counts, uppercase_ratio
+from feature_repo.transformations.titles import similarity_to_earlier, title_words
 from feature_repo.transformations.track_record import channel_track_record
 
 BoolArray = NDArray[np.bool_]
 
 
-def profile_rows(metadata: pa.Table, channels: pa.Table) -> pa.Table:
+def profile_rows(
+    metadata: pa.Table, channels: pa.Table, video_ids: Sequence[str] | None = None
+) -> pa.Table:
     """Describe each version of each video's metadata.
 
     Args:
-        metadata: Rows in schemas.VIDEO_METADATA, any order.
+        metadata: Rows in schemas.VIDEO_METADATA, any order, with all of the videos' channels.
         channels: Rows in schemas.CHANNEL_SNAPSHOTS of their channels, for the country.
+        video_ids: The videos to describe; None for all.
 
     Returns:
         Rows in schemas.VIDEO_PROFILE, one per version.
     """
+    similarity = _title_similarity(metadata)
+    if video_ids is not None:
+        asked = pc.is_in(metadata["video_id"], value_set=pa.array(video_ids, pa.string()))
+        metadata, similarity = metadata.filter(asked), similarity[asked.to_numpy()]
     published = _seconds(metadata["published_at"])
     features = (
         {"published_at": published}
@@ -55,6 +65,7 @@ def profile_rows(metadata: pa.Table, channels: pa.Table) -> pa.Table:
             _floats(metadata["has_captions"]),
             _floats(metadata["is_made_for_kids"]),
         )
+        | {"title_similarity_to_channel": similarity}
     )
     keys = {
         "video_id": metadata["video_id"],
@@ -130,7 +141,13 @@ def track_record_rows(metadata: pa.Table, snapshots: pa.Table, channels: pa.Tabl
     habits = facts[list(HABITS)].to_numpy(dtype=np.float64)[rows]
     features = channel_track_record(
         ChannelRows(
-            channel=entity, observed=observed[rows], video=video[rows], habits=habits, **values
+            channel=entity,
+            observed=observed[rows],
+            video=video[rows],
+            habits=habits,
+            title=facts["title"].to_numpy(dtype=np.int64)[rows],
+            title_words=title_words(metadata["title"].to_pylist()),
+            **values,
         )
     )
     created = running_max(ingested[rows], entity)
@@ -171,6 +188,7 @@ def _video_facts(metadata: pa.Table, snapshots: pa.Table) -> pd.DataFrame:
             "observed": _seconds(snapshots["observed_at"])[at],
             "ingested": _seconds(snapshots["ingested_at"])[at],
             "video": video[at],
+            "title": rows,
             "published": _seconds(metadata["published_at"])[rows],
             "views": _floats(snapshots["view_count"])[at],
             "likes": _floats(snapshots["like_count"])[at],
@@ -184,6 +202,24 @@ def _video_facts(metadata: pa.Table, snapshots: pa.Table) -> pd.DataFrame:
             np.full(len(at), np.nan),
         )
     )
+
+
+def _title_similarity(metadata: pa.Table) -> FloatArray:
+    """Hold each version's title against those of its channel that were known when it was."""
+    video, _ = _codes(metadata["video_id"], in_order=True)
+    channel, _ = _codes(metadata["channel_id"])
+    observed, ingested = _seconds(metadata["observed_at"]), _seconds(metadata["ingested_at"])
+    # As in the track record: of what was seen at the same moment the older video comes first.
+    order = np.lexsort((video, _seconds(metadata["published_at"])))
+    known = known_versions(channel[order], observed[order], ingested[order])
+    rows = order[known.rows]
+    words = title_words(metadata["title"].to_pylist())
+    told = similarity_to_earlier(known.entity, video[rows], observed[rows], words[rows])
+    # A version belongs to the last copy of its channel that was made by the time it arrived.
+    current = ingested[rows] >= known.epoch
+    similarity = np.full(len(metadata), np.nan)
+    similarity[rows[current]] = told[current]
+    return similarity
 
 
 def _habits(metadata: pa.Table) -> dict[str, FloatArray]:
@@ -244,6 +280,7 @@ def _channel_facts(channels: pa.Table) -> pd.DataFrame:
             "observed": _seconds(channels["observed_at"]),
             "ingested": _seconds(channels["ingested_at"]),
             "video": np.full(len(channels), -1),
+            "title": np.full(len(channels), -1),
         }
         | unknown
         | {

@@ -78,10 +78,8 @@ def _computed(
     metadata = warehouse.read_metadata(engine, video_ids=family)
     snapshots = warehouse.read_snapshots(engine, video_ids=family)
     channels = warehouse.read_channels(engine, channel_ids=channel_ids)
-    own_metadata, own_snapshots = (
-        _only(table, "video_id", video_ids) for table in (metadata, snapshots)
-    )
-    yield "video_profile", video_ids, lambda: profile_rows(own_metadata, channels)
+    own_snapshots = _only(snapshots, "video_id", video_ids)
+    yield "video_profile", video_ids, lambda: profile_rows(metadata, channels, video_ids)
     yield "video_performance", video_ids, lambda: performance_rows(own_snapshots)
     yield (
         "channel_track_record",

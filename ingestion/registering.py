@@ -57,6 +57,6 @@ def _refusal(
         f"registered models use what would change ({'; '.join(named)}{more}): "
         f"{', '.join(users[:_MOST_NAMED])}. Leave the old one as it is and add a new version "
         "beside it: a view with a new name for a feature that is computed in another way, a "
-        "service such as published_v2 for another list; train on it, then retire the old models. "
+        "service such as published_v3 for another list; train on it, then retire the old models. "
         "`foreview features plan` shows every change; --force registers all the same"
     )

@@ -24,7 +24,7 @@ from serving.online_features import EntityPlan
 FloatArray = NDArray[np.float64]
 
 SITUATION = "draft"
-FEATURE_SERVICE = "draft_v1"
+FEATURE_SERVICES = ("draft_v2", "draft_v1")
 _VIEW = "channel_track_record"
 
 
@@ -145,10 +145,10 @@ def _stored(contract: Contract) -> list[tuple[str, str]]:
 
 
 def _check_served(contract: Contract) -> None:
-    if contract.situation != SITUATION or contract.feature_service != FEATURE_SERVICE:
+    if contract.situation != SITUATION or contract.feature_service not in FEATURE_SERVICES:
         raise BundleError(
             f"the bundle answers {contract.situation} videos from {contract.feature_service}, "
-            f"not {SITUATION}s from {FEATURE_SERVICE}"
+            f"not {SITUATION}s from {' or '.join(FEATURE_SERVICES)}"
         )
     if any(metric.count_column is not None for metric in contract.metrics.values()):
         raise BundleError("the bundle forecasts growth of a count that a draft does not have")

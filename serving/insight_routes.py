@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from feature_repo.targets import MAX_HORIZON_DAYS
 from feature_repo.transformations.declared import names
+from feature_repo.transformations.titles import WORD_COUNTS
 from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.answers import Question
 from serving.contracts import (
@@ -44,7 +45,12 @@ insights = APIRouter(prefix="/v1")
 
 ChannelId = Annotated[str, Path(pattern=CHANNEL_ID_PATTERN, examples=["UCuAXFkgsw1L7xaCfnd5JJOw"])]
 _CHANNEL_PLAN = EntityPlan.of(
-    "channel_id", [("channel_track_record", name) for name in names(TRACK_RECORD_FEATURES)]
+    "channel_id",
+    [
+        ("channel_track_record", name)
+        for name in names(TRACK_RECORD_FEATURES)
+        if name not in WORD_COUNTS  # of hashed words: nothing that a person reads
+    ],
 )
 _BAND = 1.4826 * 1.2816  # a median absolute deviation -> half of a normal's middle four fifths
 

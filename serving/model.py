@@ -37,7 +37,8 @@ from serving.trees import Forest, OtherGraph
 FloatArray = NDArray[np.float64]
 
 SERVED_SITUATION = "published"
-FEATURE_SERVICE = "published_v1"
+# A model of an earlier version is served on until a later one takes its place.
+FEATURE_SERVICES = ("published_v2", "published_v1")
 OBSERVED_AT = "observed_at"
 NEEDED_VIEWS = (PROFILE_VIEW, PERFORMANCE_VIEW)
 
@@ -218,10 +219,10 @@ class _Assembly:
 
 
 def _check_served(contract: Contract) -> None:
-    if contract.situation != SERVED_SITUATION or contract.feature_service != FEATURE_SERVICE:
+    if contract.situation != SERVED_SITUATION or contract.feature_service not in FEATURE_SERVICES:
         raise BundleError(
             f"the bundle answers {contract.situation} videos from {contract.feature_service}; "
-            f"this server serves {SERVED_SITUATION} ones from {FEATURE_SERVICE}"
+            f"this server serves {SERVED_SITUATION} ones from {' or '.join(FEATURE_SERVICES)}"
         )
 
 

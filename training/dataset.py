@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 TIER_COLUMN = "channel_early_log10_views"
 AGE_COLUMN = "age_at_observation_hours"
 FIRST_SIGHT = "first_sight"
-SERVICES = {"published": "published_v1", "draft": "draft_v1"}
+SERVICES = {"published": "published_v2", "draft": "draft_v2"}
 
 
 KEYS = {

@@ -93,7 +93,7 @@ def _of_feast(below: Callable[[int], int]) -> bytes:
         "channel_id": [f"UC{number % CHANNELS:022d}"],
         "as_of": [int(system_clock().timestamp())],
     }
-    asked = {"feature_service": "published_v1", "entities": entities}
+    asked = {"feature_service": "published_v2", "entities": entities}
     return post_request("/get-online-features", json.dumps(asked).encode())
 
 

@@ -20,7 +20,7 @@ def create_app() -> FastAPI:
     """Build the application, on the store and the native models of the stage."""
     app = FastAPI()
     store = open_feature_store()
-    service = store.get_feature_service("published_v1")
+    service = store.get_feature_service("published_v2")
     native = Path(os.environ["FOREVIEW_STATE_DIR"]).parent / "bundle" / "native"
     boosters = {m: lightgbm.Booster(model_file=native / f"{m}.txt") for m in METRICS}
     names = boosters["views"].feature_name()

@@ -81,8 +81,8 @@ def set_stage() -> Iterator[Stage]:
 
 
 def published_columns() -> tuple[bundle.Column, ...]:
-    """Give the columns of published_v1, as the feature service has them."""
-    from feature_repo.feature_services import published_v1
+    """Give the columns of published_v2, as the feature service has them."""
+    from feature_repo.feature_services import published_v2
 
     return tuple(
         bundle.Column(
@@ -90,7 +90,7 @@ def published_columns() -> tuple[bundle.Column, ...]:
             view=projection.name,
             kind="request" if projection.name == "published_request" else "stored",
         )
-        for projection in published_v1.feature_view_projections
+        for projection in published_v2.feature_view_projections
         for feature in projection.features
     )
 
@@ -142,7 +142,7 @@ def write_bundle(
     (directory / bundle.FALLBACK_FILE).write_text(json.dumps(fallback))
     contract = bundle.Contract(
         situation="published",
-        feature_service="published_v1",
+        feature_service="published_v2",
         world=WORLD,
         columns=columns,
         horizon_column=HORIZON_COLUMN,
@@ -156,7 +156,7 @@ def write_bundle(
         age_column="age_at_observation_hours",
         trained_until="2026-02-28",
         dataset_digest="0" * 64,
-        schema_hash=bundle.schema_hash("published_v1", columns),
+        schema_hash=bundle.schema_hash("published_v2", columns),
         seed=SEED,
         digests={name: bundle.file_digest(directory / name) for name in bundle.DIGESTED_FILES},
     )

@@ -52,6 +52,8 @@ class ChannelRows(NamedTuple):
         subscribers: Of the channel itself; NaN elsewhere and where hidden.
         channel_views: Of the channel itself; NaN elsewhere.
         channel_videos: Of the channel itself; NaN elsewhere.
+        title: Row of `title_words` that is the video's title; -1 for the channel.
+        title_words: Words of titles, packed, shape (titles, numbers).
     """
 
     channel: IntArray
@@ -68,6 +70,8 @@ class ChannelRows(NamedTuple):
     subscribers: FloatArray
     channel_views: FloatArray
     channel_videos: FloatArray
+    title: IntArray
+    title_words: IntArray
 
 
 def row_count(window: FloatArray) -> FloatArray:

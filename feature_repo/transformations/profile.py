@@ -16,6 +16,7 @@ from feature_repo.transformations.text import (
     title_features,
 )
 from feature_repo.transformations.timing import TIMING_FEATURES, timing_features
+from feature_repo.transformations.titles import SIMILARITY_FEATURES
 
 PUBLICATION_FEATURES = (
     Feature("published_at", "epoch seconds", "When the video went, or goes, live"),
@@ -43,6 +44,7 @@ PROFILE_FEATURES = (
     *DESCRIPTION_FEATURES,
     *FORMAT_FEATURES,
     *TIMING_FEATURES,
+    *SIMILARITY_FEATURES,
 )
 
 

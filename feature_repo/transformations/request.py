@@ -23,6 +23,11 @@ from feature_repo.transformations.outlook import (
 )
 from feature_repo.transformations.profile import draft_features
 from feature_repo.transformations.sequences import DAY_SECONDS, FloatArray
+from feature_repo.transformations.titles import (
+    SIMILARITY_FEATURES,
+    WORD_COUNTS,
+    similarity_to_channel,
+)
 
 # A video's own habit, its channel's, and how they are compared.
 _DIFFERENCES = ("title_length", "title_uppercase_ratio", "title_emoji")
@@ -34,7 +39,13 @@ _GRID = (*NORMAL_FEATURES, *SPREAD_FEATURES, *EVIDENCE_FEATURES)
 # Spreads below this are not resolved: few videos that happen to agree.
 _LEAST_SPREAD = 0.05
 
-CHANNEL_INPUTS = (*_CHANNEL_RHYTHM, *_CHANNEL_HABITS, "channel_country")
+CHANNEL_INPUTS = (
+    *_CHANNEL_RHYTHM,
+    *_CHANNEL_HABITS,
+    "channel_country",
+    "channel_videos_seen",
+    *WORD_COUNTS,
+)
 PROFILE_INPUTS = ("published_at", *_DIFFERENCES, *_RATIOS)
 PERFORMANCE_INPUTS = (
     "observed_at",
@@ -143,7 +154,7 @@ PUBLISHED_REQUEST_FEATURES = (
     *OUTLOOK_FEATURES,
 )
 
-DRAFT_REQUEST_FEATURES = (*RHYTHM_FEATURES, *HABIT_FEATURES)
+DRAFT_REQUEST_FEATURES = (*RHYTHM_FEATURES, *HABIT_FEATURES, *SIMILARITY_FEATURES)
 
 
 def published_request(inputs: Mapping[str, FloatArray], as_of: FloatArray) -> dict[str, FloatArray]:
@@ -217,7 +228,12 @@ def draft_request(
         as_of,
         channel["channel_country"],
     )
-    return described | _rhythm(channel, as_of) | _habits(described, channel)
+    return (
+        described
+        | _rhythm(channel, as_of)
+        | _habits(described, channel)
+        | similarity_to_channel(titles, channel)
+    )
 
 
 def _rhythm(inputs: Mapping[str, FloatArray], as_of: FloatArray) -> dict[str, FloatArray]:

@@ -31,6 +31,7 @@ from feature_repo.transformations.sequences import (
     running_count,
     running_max,
 )
+from feature_repo.transformations.titles import WORD_COUNT_FEATURES, WORD_COUNTS, counts_of_last
 
 EARLY_AGE_DAYS = (0.5, 4.0)
 UPLOAD_WINDOWS_DAYS = (7, 30)
@@ -100,6 +101,7 @@ TRACK_RECORD_FEATURES = (
     Feature("are_subscribers_hidden", "0/1", "Seen, without a count", "channel itself unseen"),
     Feature("channel_country", "id", "The country it states", "none stated, or unseen"),
     *CHANNEL_GROWTH_FEATURES,
+    *WORD_COUNT_FEATURES,
 )
 
 
@@ -139,6 +141,7 @@ def channel_track_record(rows: ChannelRows) -> dict[str, FloatArray]:
         | channel_growth(
             rows.channel, rows.observed, rows.video, rows.published, rows.views, rows.valid_until
         )
+        | _titles(rows, first)
     )
 
 
@@ -197,6 +200,16 @@ def _passed(rows: ChannelRows, first: BoolArray, days: int) -> FloatArray:
     order = np.lexsort((ends, entity))
     gone = latest_at(entity[order], ends[order], rows.channel, rows.observed)
     return np.where(gone >= 0, gone + 1 - np.searchsorted(entity, rows.channel), 0)
+
+
+def _titles(rows: ChannelRows, first: BoolArray) -> dict[str, FloatArray]:
+    """Count the words of the last videos' titles, as each was when its video was first seen."""
+    at = np.flatnonzero(first)
+    counts = counts_of_last(rows.title_words[rows.title[at]], rows.channel[at]).astype(np.float64)
+    latest = spread_over(rows, at, np.arange(len(at), dtype=np.float64))
+    none = np.full((1, counts.shape[1]), np.nan)
+    told = np.concatenate([counts, none])[np.where(np.isnan(latest), -1, latest).astype(np.int64)]
+    return dict(zip(WORD_COUNTS, told.T, strict=True))
 
 
 def _audience(rows: ChannelRows) -> dict[str, FloatArray]:

@@ -32,7 +32,7 @@ from tests.contracts.parity import doubles, feature_names
 from tests.exactness import differing
 from tests.worlds import DAY, NOON, TITLES, channel_ids, forget, small_world, store, video_ids
 
-SERVICES = ("published_v1", "draft_v1")
+SERVICES = ("published_v2", "draft_v2")
 
 
 @pytest.fixture(scope="module")

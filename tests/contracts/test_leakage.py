@@ -130,8 +130,8 @@ def asked(feature_store):
         for channel in CHANNELS
         for moment in MOMENTS
     ]
-    return answers(feature_store, "published_v1", published) | answers(
-        feature_store, "draft_v1", drafts
+    return answers(feature_store, "published_v2", published) | answers(
+        feature_store, "draft_v2", drafts
     )
 
 
@@ -176,8 +176,8 @@ def test_the_same_plants_are_found_out_when_they_were_known_by_then(
 def test_a_late_row_that_claims_to_have_been_early_is_found_out(before, warehouse, feature_store):
     planted(warehouse, late_row(CUT - 36 * HOUR))
     changed = differing(asked(feature_store), before)
-    assert "published_v1:observation_count" in changed
-    assert not any(name.startswith("published_v1:title") for name in changed)
+    assert "published_v2:observation_count" in changed
+    assert not any(name.startswith("published_v2:title") for name in changed)
 
 
 def test_the_moments_asked_about_hold_every_feature_of_a_published_video(before):

@@ -96,16 +96,16 @@ def drafts():
 
 @pytest.mark.parametrize("as_of", MOMENTS, ids=["whole second", "part of a second"])
 def test_a_published_video_has_the_same_features_in_history_and_online(as_of, materialized, videos):
-    offline = historical(materialized, "published_v1", videos, as_of)
-    assert differing(offline, online(materialized, "published_v1", videos, as_of)) == set()
+    offline = historical(materialized, "published_v2", videos, as_of)
+    assert differing(offline, online(materialized, "published_v2", videos, as_of)) == set()
     assert not [name for name, values in offline.items() if np.isnan(values).all()]
 
 
 @pytest.mark.parametrize("days", [29.5, 45, 364.5, 400])
 def test_what_is_beyond_its_age_limit_is_read_nowhere(days, materialized, videos, online_url):
     as_of = NOON + days * DAY
-    offline = historical(materialized, "published_v1", videos, as_of)
-    assert differing(offline, online(materialized, "published_v1", videos, as_of)) == set()
+    offline = historical(materialized, "published_v2", videos, as_of)
+    assert differing(offline, online(materialized, "published_v2", videos, as_of)) == set()
     assert np.isnan(offline["log10_views"]).any()
     assert np.isnan(offline["log10_views"]).all() == (days > 31)
     assert np.isnan(offline["channel_videos_seen"]).all() == (days > 366)
@@ -123,27 +123,27 @@ def test_what_is_beyond_its_age_limit_is_read_nowhere(days, materialized, videos
 
 @pytest.mark.parametrize("as_of", MOMENTS, ids=["whole second", "part of a second"])
 def test_a_draft_has_the_same_features_in_history_and_online(as_of, materialized, drafts):
-    offline = historical(materialized, "draft_v1", drafts, as_of)
-    assert differing(offline, online(materialized, "draft_v1", drafts, as_of)) == set()
+    offline = historical(materialized, "draft_v2", drafts, as_of)
+    assert differing(offline, online(materialized, "draft_v2", drafts, as_of)) == set()
     assert not [name for name, values in offline.items() if np.isnan(values).all()]
 
 
 def test_a_value_that_went_wrong_on_its_way_online_is_found_out(materialized, videos, online_url):
     key = layout.key_encoder("video_id")("hidden")
     field = layout.feature_field("video_performance", "likes_per_view")
-    right = historical(materialized, "published_v1", videos, MOMENTS[0])
+    right = historical(materialized, "published_v2", videos, MOMENTS[0])
     with redis.Redis.from_url(online_url) as client:
         kept = client.hget(key, field)
         client.hset(key, field, layout.encode_value(0.0, "double"))  # hidden is not zero
-        wrong = online(materialized, "published_v1", videos, MOMENTS[0])
+        wrong = online(materialized, "published_v2", videos, MOMENTS[0])
         client.hset(key, field, kept)
     assert differing(right, wrong) == {"likes_per_view", "likes_per_view_by_channel"}
 
 
 def test_one_video_alone_has_the_features_it_has_among_many(materialized, videos):
-    together = online(materialized, "published_v1", videos, MOMENTS[1])
+    together = online(materialized, "published_v2", videos, MOMENTS[1])
     for at in range(0, len(videos), 6):
-        alone = online(materialized, "published_v1", videos.iloc[[at]], MOMENTS[1])
+        alone = online(materialized, "published_v2", videos.iloc[[at]], MOMENTS[1])
         assert differing(alone, {name: values[[at]] for name, values in together.items()}) == set()
 
 
@@ -189,8 +189,8 @@ def profiles(feature_store):
 
 
 def stored_features(feature_store):
-    """Name every stored feature of published_v1 with its view."""
-    service = feature_store.get_feature_service("published_v1")
+    """Name every stored feature of published_v2 with its view."""
+    service = feature_store.get_feature_service("published_v2")
     asked_for = set(names(PUBLISHED_REQUEST_FEATURES))
     return [
         (projection.name, feature.name)
@@ -208,7 +208,7 @@ def test_the_server_reads_what_feasts_own_client_reads(materialized, videos, onl
     as_of = MOMENTS[0].timestamp()
     known = [within_age(plan, vector, as_of) for vector in vectors if vector is not None]
     rows = pd.DataFrame([{"video_id": v.video_id, "channel_id": v.channel_id} for v in known])
-    told = online(materialized, "published_v1", rows, MOMENTS[0])
+    told = online(materialized, "published_v2", rows, MOMENTS[0])
     read = {
         name: np.array([vector.values[at] for vector in known])
         for at, (_, name) in enumerate(plan.numbers)
@@ -240,8 +240,8 @@ def test_a_thousand_real_videos_and_drafts_have_the_same_features_everywhere(
     window = built_window(warehouse)
     materialize(feature_store, window)
     as_of = window[1] + timedelta(hours=7, microseconds=1)
-    offline = historical(feature_store, "published_v1", rows, as_of)
-    assert differing(offline, online(feature_store, "published_v1", rows, as_of)) == set()
+    offline = historical(feature_store, "published_v2", rows, as_of)
+    assert differing(offline, online(feature_store, "published_v2", rows, as_of)) == set()
     plan = ReadPlan.of(stored_features(feature_store))
     moment = as_of.timestamp()
     vectors = [
@@ -253,8 +253,8 @@ def test_a_thousand_real_videos_and_drafts_have_the_same_features_everywhere(
         assert np.array_equal(bits(read), bits(offline[name])), name
     assert 0.7 < np.isfinite(offline["log10_views"]).mean() < 0.9  # some are stale
     drafts = as_drafts(written)
-    offline = historical(feature_store, "draft_v1", drafts, as_of)
-    assert differing(offline, online(feature_store, "draft_v1", drafts, as_of)) == set()
+    offline = historical(feature_store, "draft_v2", drafts, as_of)
+    assert differing(offline, online(feature_store, "draft_v2", drafts, as_of)) == set()
     served = described_by_the_server(feature_store, drafts, as_of)
     assert differing(served, {name: offline[name] for name in served}) == set()
     assert np.isfinite(offline["title_sentiment"]).any()

@@ -29,10 +29,9 @@ def pushed():
     rows = {"video_profile": [], "video_performance": []}
     metadata, snapshots, channels = WORLD
     for video_id in sorted(set(metadata["video_id"].to_pylist())):
-        own = [table.filter(pa.compute.equal(table["video_id"], video_id))
-               for table in (metadata, snapshots)]  # fmt: skip
-        rows["video_profile"].append(feature_tables.profile_rows(own[0], channels))
-        rows["video_performance"].append(feature_tables.performance_rows(own[1]))
+        own = snapshots.filter(pa.compute.equal(snapshots["video_id"], video_id))
+        rows["video_profile"].append(feature_tables.profile_rows(metadata, channels, [video_id]))
+        rows["video_performance"].append(feature_tables.performance_rows(own))
     return {name: pa.concat_tables(parts) for name, parts in rows.items()}
 
 
@@ -142,8 +141,8 @@ def test_a_shifted_window_is_named(monkeypatch):
 def test_a_unit_error_is_named_with_its_factor(factor, monkeypatch):
     build = feature_tables.profile_rows
 
-    def in_another_unit(metadata, channels):
-        rows = build(metadata, channels)
+    def in_another_unit(*of):
+        rows = build(*of)
         at = rows.schema.get_field_index("duration_seconds")
         return rows.set_column(
             at, rows.schema.field(at), pa.compute.multiply(rows["duration_seconds"], factor)

@@ -15,11 +15,13 @@ from feature_repo.online_layout import JOIN_KEY_OF_VIEW, PROJECT
 from feature_repo.store import feast_environment
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.request import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
+from serving import draft_model, model
 from serving.breaker import Breaker
-from serving.model import FEATURE_SERVICE, view_of_feature
+from serving.model import view_of_feature
 from serving.online_features import ReadPlan, RedisOnlineFeatures
 from serving.redis_connection import RedisAddress
 from serving.redis_servers import SingleServer
+from training import dataset
 
 VIEWS = (
     feature_views.video_profile,
@@ -40,16 +42,17 @@ def test_what_is_read_beside_the_columns_is_in_the_view_it_is_read_from(name):
     assert name in of_view[view_of_feature()(name)]
 
 
-def test_the_service_served_is_the_one_registered():
-    assert feature_services.published_v1.name == FEATURE_SERVICE
-    known = {p.name for p in feature_services.published_v1.feature_view_projections}
-    assert set(JOIN_KEY_OF_VIEW) | {"published_request"} == known
-    projection = next(
-        p
-        for p in feature_services.published_v1.feature_view_projections
-        if p.name == "published_request"
-    )
+@pytest.mark.parametrize("name", model.FEATURE_SERVICES)
+def test_the_services_served_are_those_registered(name):
+    projections = getattr(feature_services, name).feature_view_projections
+    assert set(JOIN_KEY_OF_VIEW) | {"published_request"} == {p.name for p in projections}
+    projection = next(p for p in projections if p.name == "published_request")
     assert {f.name for f in projection.features} == set(names(PUBLISHED_REQUEST_FEATURES))
+
+
+def test_models_are_trained_on_what_is_served():
+    assert model.FEATURE_SERVICES[0] == dataset.SERVICES["published"]
+    assert draft_model.FEATURE_SERVICES[0] == dataset.SERVICES["draft"]
 
 
 def test_the_project_is_the_one_in_the_layout():

@@ -3,17 +3,19 @@
 import pytest
 
 from feature_repo.families import CHANNEL, EARLY_PERFORMANCE, FAMILIES, FORMAT, TEXT, family_of
-from feature_repo.feature_services import draft_v1, published_v1
+from feature_repo.feature_services import draft_v1, draft_v2, published_v1, published_v2
 
 
-@pytest.mark.parametrize("service", [published_v1, draft_v1], ids=lambda service: service.name)
+@pytest.mark.parametrize(
+    "service", [published_v1, draft_v1, published_v2, draft_v2], ids=lambda service: service.name
+)
 def test_every_feature_has_a_family_and_every_family_features(service):
     of = {
         feature.name: family_of(feature.name)
         for projection in service.feature_view_projections
         for feature in projection.features
     }
-    expected = set(FAMILIES) - ({EARLY_PERFORMANCE} if service is draft_v1 else set())
+    expected = set(FAMILIES) - ({EARLY_PERFORMANCE} if service.name.startswith("draft") else set())
     assert set(of.values()) == expected
     assert all(name.startswith("channel_") or of[name] != CHANNEL for name in of if "title" in name)
 

@@ -149,7 +149,7 @@ def test_a_served_forecast_is_the_registered_model_on_the_vector_of_feasts_sdk(
     keys = [
         {"video_id": f["video_id"], "channel_id": f["channel_id"], "as_of": END} for f in served
     ]
-    service = platform.store.get_feature_service("published_v1")
+    service = platform.store.get_feature_service("published_v2")
     vectors = platform.store.get_online_features(service, keys).to_df()
     matrix = vectors[[c.name for c in contract.columns]].to_numpy(np.float32, na_value=np.nan)
     intervals = bundle.read_intervals(directory)

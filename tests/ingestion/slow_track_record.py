@@ -1,6 +1,8 @@
 """A channel's track record once more, video by video in plain Python: slow, and easy to read."""
 
 import math
+import re
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -73,7 +75,44 @@ def slow_track_record(observed: World, channel_id: str, moment: datetime) -> dic
         **_rhythm(videos, first, moment),
         **_audience(observed, channel_id, moment),
         **_pace(videos),
+        **_word_counts([look["title"] for look in first]),
     }
+
+
+def words(title: str) -> set[int]:
+    """Give the buckets, of eighty, that a title's words fall into."""
+    found, word = set(), ""
+    for character in f"{title.casefold()} ":
+        is_whole = bool(re.match("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]", character))
+        if is_whole or not re.match(r"\w", character):
+            found |= {word, character} if is_whole else {word}
+            word = ""
+        else:
+            word += character
+    return {zlib.crc32(one.encode(errors="surrogatepass")) % 80 for one in found - {""}}
+
+
+def slow_similarity(observed: World, version: Row) -> float:
+    """Hold a version's title against its channel's earlier ones, of the rows known with it."""
+    first: dict[str, Row] = {}
+    for row in sorted(observed.metadata.to_pylist(), key=_order):
+        is_known = row["ingested_at"] <= version["ingested_at"]
+        if row["channel_id"] == version["channel_id"] and is_known:
+            first.setdefault(row["video_id"], row)
+    seen = first[version["video_id"]]["observed_at"]
+    last = [words(row["title"]) for row in first.values() if row["observed_at"] < seen][-20:]
+    own = words(version["title"])
+    shared = sum(len(own & earlier) for earlier in last)
+    return shared / (len(own) * len(last)) if own and last else math.nan
+
+
+def _word_counts(titles: list[str]) -> dict[str, float]:
+    last = [words(title) for title in titles[-20:]]
+    counts = [sum(bucket in of for of in last) for bucket in range(80)]
+    packed = [sum(count * 32**at for at, count in enumerate(counts[n : n + 10]))
+              for n in range(0, 80, 10)]  # fmt: skip
+    told = [float(one) if titles else math.nan for one in packed]
+    return {f"channel_title_words_{n}": one for n, one in enumerate(told)}
 
 
 def _pace(videos: Looks) -> dict[str, float]:
@@ -228,6 +267,7 @@ def _described(row: Row, version: Row) -> dict[str, Any]:
     views = math.nan if row["view_count"] is None else float(row["view_count"])
     letters = [c for c in version["title"] if c.isascii() and c.isalpha()]
     return {
+        "title": version["title"],
         "habits": {
             "title_length": float(len(version["title"])),
             "title_uppercase_ratio": sum(c.isupper() for c in letters) / len(letters)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from feature_repo import schemas
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.knowledge import known_versions
+from feature_repo.transformations.titles import WORD_COUNTS, similarity_to_channel
 from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from ingestion.feature_rows import (
     feature_rows,
@@ -16,8 +17,8 @@ from ingestion.feature_rows import (
     profile_rows,
     track_record_rows,
 )
-from tests.exactness import differing, few, quick
-from tests.ingestion.slow_track_record import slow_track_record
+from tests.exactness import bits, differing, few, quick
+from tests.ingestion.slow_track_record import slow_similarity, slow_track_record
 from tests.worlds import (
     DAY,
     HOUR,
@@ -61,13 +62,14 @@ SNAPSHOT = st.builds(
     st.sampled_from(["views_1", "views_1", "views_2"]),
 )
 VERSION = st.builds(
-    lambda video_id, observed, delay, channel_id, published, duration: version(
+    lambda video_id, observed, delay, channel_id, published, duration, title: version(
         video_id,
         at(observed),
         channel_id,
         ingested_at=at(observed + delay),
         published_at=NOON - published * DAY / 2,
         duration_seconds=duration,
+        title=title,
     ),
     st.sampled_from(VIDEOS),
     st.integers(-1, 5),
@@ -75,6 +77,7 @@ VERSION = st.builds(
     st.sampled_from(CHANNELS),
     st.sampled_from([-1, 0, 1, 2, 3, 55, 59]),
     st.sampled_from([None, 0.0, 30.0, 180.0, 500.0]),
+    st.sampled_from(["Daily vlog", "daily news 12", "今日のvlog", "🎉", "THE NEWS", "a b c d"]),
 )
 CHANNEL_LOOK = st.builds(
     lambda channel_id, observed, delay, subscribers: channel_look(
@@ -167,6 +170,69 @@ def test_a_track_record_is_what_plain_python_makes_of_the_rows_then_known(observ
         assert set(expected) == set(names(TRACK_RECORD_FEATURES))
         features = exact({"": {name: row[name] for name in expected}})[""]
         assert differing(features, expected) == set(), channel_id
+
+
+@given(st.lists(VERSION, min_size=1, max_size=14, unique_by=lambda row: key(row)[:2]))
+@quick
+def test_a_title_is_held_against_the_titles_known_with_it(versions):
+    observed = world(versions)
+    told = profile_rows(observed.metadata, observed.channels).to_pylist()
+    by_key = {(row["video_id"], row["event_timestamp"]): row for row in told}
+    for one in versions:
+        row = by_key[one["video_id"], one["observed_at"]]
+        known = observed.known_at(one["observed_at"])
+        late = [v for v in versions if v["observed_at"] <= one["observed_at"] < v["ingested_at"]]
+        expected = slow_similarity(known.with_rows(world(late)), one)
+        assert bits(exact({"": row})[""]["title_similarity_to_channel"]) == bits(expected)
+
+
+@given(st.lists(VERSION, min_size=1, max_size=14, unique_by=lambda row: key(row)[:2]), AS_OF)
+@quick
+def test_a_profile_known_at_a_moment_needs_nothing_observed_or_ingested_later(versions, as_of):
+    observed = world(versions)
+    known = observed.known_at(as_of)
+    assert_same_rows(
+        newest_known(profile_rows(observed.metadata, observed.channels), as_of),
+        newest_computed(profile_rows(known.metadata, known.channels)),
+    )
+
+
+def test_a_video_is_likened_to_its_channel_as_its_draft_was_before_it_was_seen():
+    observed = small_world()
+    records = track_record_rows(*observed).to_pylist()
+    told, seen = profile_rows(observed.metadata, observed.channels).to_pylist(), set()
+    likened = []
+    for row in sorted(told, key=lambda row: row["event_timestamp"]):
+        if (row["channel_id"], row["video_id"]) in seen:
+            continue
+        seen.add((row["channel_id"], row["video_id"]))
+        before = [
+            record
+            for record in records
+            if record["channel_id"] == row["channel_id"]
+            and record["event_timestamp"] < row["event_timestamp"]
+            and record["created_timestamp"] <= row["created_timestamp"]
+        ]
+        last = max(
+            before,
+            key=lambda record: (record["event_timestamp"], record["created_timestamp"]),
+            default=dict.fromkeys((*WORD_COUNTS, "channel_videos_seen")),
+        )
+        channel = {
+            name: np.array([np.nan if last[name] is None else last[name]])
+            for name in (*WORD_COUNTS, "channel_videos_seen")
+        }
+        (title,) = (
+            version["title"]
+            for version in observed.metadata.to_pylist()
+            if (version["video_id"], version["observed_at"])
+            == (row["video_id"], row["event_timestamp"])
+        )
+        (drafted,) = similarity_to_channel([title], channel).values()
+        likened.append(exact({"": row})[""]["title_similarity_to_channel"])
+        assert bits(drafted) == bits(likened[-1]), row["video_id"]
+    assert len(likened) > 30
+    assert np.isfinite(likened).mean() > 0.5
 
 
 def test_a_track_record_does_not_depend_on_the_order_of_rows():

@@ -79,7 +79,7 @@ def test_what_a_model_uses_is_not_changed_from_under_it(registry):
     assert kinds == {
         ("added", "view_count"), ("removed", "dropped"), ("changed", "like_count"),
     }  # fmt: skip
-    with pytest.raises(FeaturesInUse, match=r"dropped.*version 3.*published_v2.*--force"):
+    with pytest.raises(FeaturesInUse, match=r"dropped.*version 3.*published_v3.*--force"):
         register(registry, None, lambda _: TRAINED)
     assert planning.registered(registry) == before
     register(registry, None, lambda _: {"another_v1": ["a model"]})
