@@ -17,7 +17,7 @@ import pytest
 from feature_repo.bundle import bundle_digest
 from foreview.local import Servers
 from foreview.servers.postgresql import MLFLOW_DATABASE
-from ingestion.warehouse import open_warehouse
+from ingestion.warehouse import migrate, open_warehouse
 from serving.registry import model_name
 from tests.serving.bundles import copy_bundle, write_bundle
 from tests.serving.conftest import (  # noqa: F401  (fixtures)
@@ -96,12 +96,14 @@ def test_every_block_of_the_guide_is_run_by_a_test_or_says_that_none_does() -> N
 
 
 def test_a_backup_restored_as_the_guide_says_holds_every_row_and_file(
-    stores: dict[str, str], servers: Servers, tmp_path: Path, request: pytest.FixtureRequest
+    servers: Servers, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    database_url, schema = stores["FOREVIEW_DATABASE_URL"], stores["FOREVIEW_DATABASE_SCHEMA"]
-    private = Servers(servers.state_dir).environment()["FOREVIEW_DATABASE_URL"]
-    mlflow_url = f"{private.rpartition('/')[0]}/{MLFLOW_DATABASE}"
+    # Always the private server, whose version is that of the programs.
+    database_url = Servers(servers.state_dir).environment()["FOREVIEW_DATABASE_URL"]
+    mlflow_url = f"{database_url.rpartition('/')[0]}/{MLFLOW_DATABASE}"
+    schema = f"test_{secrets.token_hex(6)}"
     servers.wait_for("mlflow")
+    migrate(database_url, schema)
     engine = open_warehouse(database_url, schema)
     store_world(engine, small_world("backup"))
     engine.dispose()
@@ -115,9 +117,12 @@ def test_a_backup_restored_as_the_guide_says_holds_every_row_and_file(
         for url, name in ((database_url, restored), (mlflow_url, f"{restored}_mlflow")):
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {name}".encode())
+                connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE".encode())
 
     request.addfinalizer(drop)
-    given = stores | {
+    given = {
+        "FOREVIEW_DATABASE_URL": database_url,
+        "FOREVIEW_DATABASE_SCHEMA": schema,
         "BACKUP": str(tmp_path / "foreview.dump"),
         "RESTORED": restored,
         "MLFLOW_DATABASE_URL": mlflow_url,
