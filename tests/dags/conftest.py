@@ -153,7 +153,11 @@ def open_world(
 def small_params(directory: Path) -> Path:
     """Write parameters with which a training takes seconds."""
     params = yaml.safe_load((ROOT / "training" / "params.yaml").read_text())
-    params["lightgbm"] |= {"n_estimators": 30, "learning_rate": 0.2, "num_leaves": 15}
+    few = {"n_estimators": 30, "learning_rate": 0.2, "num_leaves": 15}
+    params["lightgbm"] |= few
+    params["draft"] |= few
+    params["robustness"]["windows_days"] = []
+    params["robustness"]["trees"] |= {"n_estimators": 10}
     params["intervals"]["min_labels"] = 100
     file = directory / "params.yaml"
     file.write_text(yaml.safe_dump(params))
