@@ -11,3 +11,7 @@ class StoreNotConfigured(FeatureStoreError):
 
 class NoFeatureTables(FeatureStoreError):
     """There are no exported feature tables where they are looked for."""
+
+
+class FeaturesInUse(FeatureStoreError):
+    """A view or service that a registered model uses would change."""

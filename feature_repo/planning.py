@@ -1,6 +1,6 @@
 """What registering would change, feature by feature, and what a registered model forbids."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -10,6 +10,9 @@ Kind = Literal["added", "changed", "removed"]
 Of = Literal["view", "service"]
 # The type of each feature of a view; for a service, the type as its view has it.
 Features = Mapping[str, str]
+
+
+_MOST_NAMED = 5
 
 
 class Change(NamedTuple):
@@ -108,3 +111,26 @@ def forbidden(
         if (change.of == "service" and change.name in services_in_use)
         or (change.of == "view" and change.name in views and change.kind != "added")
     ]
+
+
+def refusal(
+    refused: Sequence[Change], before: Registered, used_by: Mapping[str, Collection[str]]
+) -> str:
+    """Say which changes are forbidden, by which models, and the way out."""
+    named = [f"{c.kind} {c.of} {c.name}: {c.feature} ({c.detail})" for c in refused[:_MOST_NAMED]]
+    more = f", and {len(refused) - len(named)} more" if len(refused) > len(named) else ""
+    touched = {change.name for change in refused}
+    users = sorted(
+        model
+        for service, using in used_by.items()
+        if service in touched or touched & set(before.used.get(service, ()))
+        for model in using
+    )
+    of_whom = f": {', '.join(users[:_MOST_NAMED])}" if users else " for all that is known"
+    return (
+        f"registered models use what would change ({'; '.join(named)}{more}){of_whom}. Leave the "
+        "old one as it is and add a new version beside it: a view with a new name for a feature "
+        "that is computed in another way, a service such as published_v3 for another list; train "
+        "on it, then retire the old models. `foreview features plan` shows every change, "
+        "`foreview features apply` asks MLflow who uses what; --force registers all the same"
+    )

@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import yaml
 
-from feature_repo.errors import FeatureStoreError, StoreNotConfigured
+from feature_repo.errors import FeaturesInUse, FeatureStoreError, StoreNotConfigured
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,10 +149,26 @@ def online_client(store: "FeatureStore") -> "Redis":
     return client
 
 
-def apply(store: "FeatureStore") -> None:
-    """Register everything in the table of contents, as `feast apply` does."""
+def apply(store: "FeatureStore", used_by: Mapping[str, Collection[str]] | None = None) -> None:
+    """Register everything in the table of contents, as `feast apply` does.
+
+    Args:
+        store: The feature store.
+        used_by: The models of each service that has any; when left out nobody was asked, and every
+            service that is registered may have some.
+
+    Raises:
+        FeaturesInUse: A view or service would change that models use; nothing was changed.
+    """
+    from feature_repo import planning
     from feature_repo.repository import OBJECTS
 
+    before = planning.registered(store)
+    users = dict.fromkeys(before.services, ()) if used_by is None else used_by
+    found = planning.changes(before, planning.declared())
+    refused = planning.forbidden(found, before, users)
+    if refused:
+        raise FeaturesInUse(planning.refusal(refused, before, users))
     _register(store, OBJECTS)
 
 

@@ -58,7 +58,7 @@ def apply(force: bool, as_json: bool) -> None:
     migrate(settings.database, settings.database_schema)
     store = feature_store.open_feature_store()
     if force:
-        feature_store.apply(store)
+        feature_store.apply(store, used_by={})
     else:
         register(store, settings.mlflow_tracking_uri)
     services = [service.name for service in store.list_feature_services()]

@@ -11,13 +11,14 @@ from feast.types import Float64, Int64
 
 from feature_repo import planning
 from feature_repo import store as feature_store
+from feature_repo.errors import FeaturesInUse
 from feature_repo.store import feast_environment, open_feature_store
 from ingestion.feature_commands import features
 from ingestion.feature_status import read_status
 from ingestion.feature_tables import build
 from ingestion.materializing import built_window, materialize
 from ingestion.models_in_use import ModelsUnknown, services_in_use
-from ingestion.registering import FeaturesInUse, register
+from ingestion.registering import register
 from ingestion.warehouse import open_warehouse
 from serving.registry import model_name
 from tests.serving.conftest import register as register_model
@@ -81,6 +82,8 @@ def test_what_a_model_uses_is_not_changed_from_under_it(registry):
     }  # fmt: skip
     with pytest.raises(FeaturesInUse, match=r"dropped.*version 3.*published_v3.*--force"):
         register(registry, None, lambda _: TRAINED)
+    with pytest.raises(FeaturesInUse, match=r"dropped.*all that is known"):
+        feature_store.apply(registry)  # nobody was asked: any service may be in use
     assert planning.registered(registry) == before
     register(registry, None, lambda _: {"another_v1": ["a model"]})
     assert planning.changes(planning.registered(registry), planning.declared()) == []
