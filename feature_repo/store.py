@@ -1,5 +1,6 @@
 """Opens the feature store that feature_store.yaml describes."""
 
+import copy
 import os
 import re
 import warnings
@@ -14,8 +15,9 @@ import yaml
 from feature_repo.errors import FeaturesInUse, FeatureStoreError, StoreNotConfigured
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
-    from feast import FeatureStore
+    from feast import FeatureService, FeatureStore, FeatureView
     from feast.data_source import DataSource
     from redis import Redis
 
@@ -177,6 +179,69 @@ def _register(store: "FeatureStore", objects: Sequence[Any]) -> None:
         # Feast calls on-demand views experimental at every apply; contract tests watch them here.
         warnings.simplefilter("ignore", RuntimeWarning)
         store.apply(list(objects))
+
+
+def historical_statuses(
+    store: "FeatureStore", service: "FeatureService", rows: "pd.DataFrame"
+) -> "pd.DataFrame":
+    """Give the status of each stored feature of a service at each row's moment.
+
+    A view is asked twice, within its age limit and without one: what only the second finds is
+    stale. Whether a row was found is told by a feature that its view never leaves null.
+
+    Args:
+        store: Its offline store is asked.
+        service: Of ours; its request features have no status.
+        rows: Join keys and `event_timestamp`, as for a historical retrieval.
+
+    Returns:
+        Texts of statuses.STATUSES, a column per feature, rows in their order.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from feature_repo.statuses import AGE_LIMITS, MISSING_ENTITY, NULL, PRESENT, STALE, STATUSES
+
+    asked = {
+        part.name: [feature.name for feature in part.features]
+        for part in service.feature_view_projections
+        if part.name in AGE_LIMITS
+    }
+    views = [store.get_feature_view(name) for name in asked]
+    never_null = {
+        view.name: next(f.name for f in view.features if f.tags.get("null") == "never")
+        for view in views
+    }
+    refs = [
+        f"{view}:{feature}"
+        for view, features in asked.items()
+        for feature in dict.fromkeys([*features, never_null[view]])
+    ]
+    keys = {key for view in views for key in view.join_keys}
+    questions = rows[[name for name in rows if name in keys or name == "event_timestamp"]]
+
+    def answer(views: "list[FeatureView]") -> pd.DataFrame:
+        job = store._get_provider().get_historical_features(
+            store.config, views, refs, questions, store.registry, store.project, True
+        )
+        return job.to_df()
+
+    limited, whole = answer(views), answer([_without_age_limit(view) for view in views])
+    statuses = {}
+    for view, features in asked.items():
+        witness = f"{view}__{never_null[view]}"
+        fresh, known = limited[witness].notna(), whole[witness].notna()
+        for feature in features:
+            told = np.where(limited[f"{view}__{feature}"].isna(), NULL, PRESENT)
+            codes = np.where(fresh, told, np.where(known, STALE, MISSING_ENTITY))
+            statuses[feature] = np.array(STATUSES)[codes]
+    return pd.DataFrame(statuses, index=rows.index)
+
+
+def _without_age_limit(view: "FeatureView") -> "FeatureView":
+    lasting = copy.copy(view)
+    lasting.ttl = timedelta(0)
+    return lasting
 
 
 def read_source(

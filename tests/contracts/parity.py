@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 from feast import FeatureStore
 
+from feature_repo.request_fields import draft_arrays, float_columns
+from feature_repo.transformations.declared import names
+from feature_repo.transformations.request import CHANNEL_INPUTS, PUBLISHED_REQUEST_FEATURES
 from serving.breaker import Breaker
+from serving.draft_model import Drafts, describe
 from serving.online_features import ReadPlan, RedisOnlineFeatures, StoredVector
 from serving.redis_connection import RedisAddress
 from serving.redis_servers import SingleServer
@@ -57,3 +61,27 @@ def read_directly(
             await reader.stop()
 
     return asyncio.run(read())
+
+
+def stored_features(feature_store: FeatureStore) -> list[tuple[str, str]]:
+    """Name every stored feature of published_v2 with its view."""
+    service = feature_store.get_feature_service("published_v2")
+    asked_for = set(names(PUBLISHED_REQUEST_FEATURES))
+    return [
+        (projection.name, feature.name)
+        for projection in service.feature_view_projections
+        for feature in projection.features
+        if feature.name not in asked_for
+    ]
+
+
+def described_by_the_server(
+    feature_store: FeatureStore, drafts: pd.DataFrame, as_of: datetime
+) -> Features:
+    """Give a draft's request features as the server builds them, from its channel's stored ones."""
+    refs = [f"channel_track_record:{name}" for name in CHANNEL_INPUTS]
+    keys = drafts[["channel_id"]].to_dict("records")
+    stored = feature_store.get_online_features(refs, keys).to_df()
+    channel = float_columns(stored, CHANNEL_INPUTS)
+    moments = np.full(len(drafts), np.floor(as_of.timestamp()))
+    return describe(Drafts(*draft_arrays(drafts), moments), channel)

@@ -14,19 +14,24 @@ import redis
 
 from feature_repo import online_layout as layout
 from feature_repo.clock import fixed_clock
-from feature_repo.request_fields import draft_arrays, float_columns
-from feature_repo.store import read_source
+from feature_repo.request_fields import draft_arrays
+from feature_repo.statuses import STATUSES, status_of
+from feature_repo.store import historical_statuses, read_source
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.profile import DRAFT_FEATURES, draft_features
 from feature_repo.transformations.region import region_numbers
-from feature_repo.transformations.request import CHANNEL_INPUTS, PUBLISHED_REQUEST_FEATURES
 from ingestion.feature_tables import build
 from ingestion.landing import Landing
 from ingestion.loading import load
 from ingestion.materializing import built_window, materialize
-from serving.draft_model import Drafts, describe
 from serving.online_features import ReadPlan, within_age
-from tests.contracts.parity import historical, online, read_directly
+from tests.contracts.parity import (
+    described_by_the_server,
+    historical,
+    online,
+    read_directly,
+    stored_features,
+)
 from tests.exactness import bits, differing
 from tests.worlds import (
     DAY,
@@ -121,6 +126,37 @@ def test_what_is_beyond_its_age_limit_is_read_nowhere(days, materialized, videos
             assert bits(vector.values[at]) == bits(offline[name][row]), (vector.video_id, name)
 
 
+@pytest.mark.parametrize("days", [20, 29.5, 45, 364.5, 400])
+def test_a_feature_has_the_same_status_in_history_and_online(
+    days, materialized, videos, online_url
+):
+    as_of = NOON + days * DAY
+    plan = ReadPlan.of(stored_features(materialized))
+    read = read_directly(online_url, plan, list(videos["video_id"]))
+    homes = [  # a video is read with the channel that is stored with it
+        home if vector is None else vector.channel_id
+        for home, vector in zip(videos["channel_id"], read, strict=True)
+    ]
+    rows = videos.assign(channel_id=homes, event_timestamp=as_of)
+    service = materialized.get_feature_service("published_v2")
+    told = historical_statuses(materialized, service, rows)
+    for row, vector in enumerate(read):
+        for at, (view, name) in enumerate(plan.numbers):
+            if vector is None and view == "channel_track_record":
+                continue  # the server knows no channel of a video that it never saw
+            event = None if vector is None else vector.event_times[event_views(plan).index(view)]
+            value = None if vector is None else vector.values[at]
+            event = None if event is None or np.isnan(event) else event
+            online_status = status_of(view, value, event, as_of.timestamp())
+            assert told[name].iloc[row] == online_status, (row, view, name)
+    assert set(np.unique(told.to_numpy())) == set(STATUSES)
+
+
+def event_views(plan):
+    """Name the views whose event times a vector holds, in their order."""
+    return [*plan.video.views, *plan.channel.views]
+
+
 @pytest.mark.parametrize("as_of", MOMENTS, ids=["whole second", "part of a second"])
 def test_a_draft_has_the_same_features_in_history_and_online(as_of, materialized, drafts):
     offline = historical(materialized, "draft_v2", drafts, as_of)
@@ -188,18 +224,6 @@ def profiles(feature_store):
     return [{n: np.nan if v is None else v for n, v in row.items()} for row in rows]
 
 
-def stored_features(feature_store):
-    """Name every stored feature of published_v2 with its view."""
-    service = feature_store.get_feature_service("published_v2")
-    asked_for = set(names(PUBLISHED_REQUEST_FEATURES))
-    return [
-        (projection.name, feature.name)
-        for projection in service.feature_view_projections
-        for feature in projection.features
-        if feature.name not in asked_for
-    ]
-
-
 def test_the_server_reads_what_feasts_own_client_reads(materialized, videos, online_url):
     homes = {row.video_id: row.channel_id for row in videos.itertuples()}
     plan = ReadPlan.of(stored_features(materialized))
@@ -238,27 +262,31 @@ def test_a_thousand_real_videos_and_drafts_have_the_same_features_everywhere(
     load([tmp_path / "recorded"], warehouse, landing, "real", fixed_clock(NOON + 200 * DAY))
     build(warehouse)
     window = built_window(warehouse)
-    materialize(feature_store, window)
-    as_of = window[1] + timedelta(hours=7, microseconds=1)
-    offline = historical(feature_store, "published_v2", rows, as_of)
-    assert differing(offline, online(feature_store, "published_v2", rows, as_of)) == set()
-    plan = ReadPlan.of(stored_features(feature_store))
-    moment = as_of.timestamp()
-    vectors = [
-        within_age(plan, vector, moment)
-        for vector in read_directly(online_url, plan, list(rows["video_id"]))
-    ]
-    for at, (_, name) in enumerate(plan.numbers):
-        read = [vector.values[at] for vector in vectors]
-        assert np.array_equal(bits(read), bits(offline[name])), name
+    plan, drafts = ReadPlan.of(stored_features(feature_store)), as_drafts(written)
+    with redis.Redis.from_url(online_url) as client:
+        for days in (200, 60, 3, 0):
+            client.flushdb()
+            as_of = window[1] - days * DAY + timedelta(hours=7, microseconds=1)
+            # As the online store was then: without what was observed since.
+            materialize(feature_store, (window[0], as_of + timedelta(microseconds=1)))
+            offline = historical(feature_store, "published_v2", rows, as_of)
+            assert differing(offline, online(feature_store, "published_v2", rows, as_of)) == set()
+            read = read_directly(online_url, plan, list(rows["video_id"]))
+            for row, vector in enumerate(read):
+                if vector is None:
+                    assert np.isnan(offline["title_length"][row])
+                    continue
+                values = within_age(plan, vector, as_of.timestamp()).values
+                expected = [offline[name][row] for _, name in plan.numbers]
+                assert np.array_equal(bits(values), bits(expected)), (as_of, vector.video_id)
+            asked = historical(feature_store, "draft_v2", drafts, as_of)
+            assert differing(asked, online(feature_store, "draft_v2", drafts, as_of)) == set()
+            served = described_by_the_server(feature_store, drafts, as_of)
+            assert differing(served, {name: asked[name] for name in served}) == set()
     assert 0.7 < np.isfinite(offline["log10_views"]).mean() < 0.9  # some are stale
-    drafts = as_drafts(written)
-    offline = historical(feature_store, "draft_v2", drafts, as_of)
-    assert differing(offline, online(feature_store, "draft_v2", drafts, as_of)) == set()
-    served = described_by_the_server(feature_store, drafts, as_of)
-    assert differing(served, {name: offline[name] for name in served}) == set()
-    assert np.isfinite(offline["title_sentiment"]).any()
-    assert np.isfinite(offline["days_since_channel_upload"]).mean() > 0.9
+    assert np.isfinite(asked["title_sentiment"]).any()
+    assert np.isfinite(asked["title_similarity_to_channel"]).any()
+    assert np.isfinite(asked["days_since_channel_upload"]).mean() > 0.9
 
 
 def as_drafts(written):
@@ -273,16 +301,6 @@ def as_drafts(written):
             "draft_duration_seconds": 0.0,
         }
     )
-
-
-def described_by_the_server(feature_store, drafts, as_of):
-    """Give a draft's request features as the server builds them, from its channel's stored ones."""
-    refs = [f"channel_track_record:{name}" for name in CHANNEL_INPUTS]
-    keys = drafts[["channel_id"]].to_dict("records")
-    stored = feature_store.get_online_features(refs, keys).to_df()
-    channel = float_columns(stored, CHANNEL_INPUTS)
-    moments = np.full(len(drafts), np.floor(as_of.timestamp()))
-    return describe(Drafts(*draft_arrays(drafts), moments), channel)
 
 
 def a_thousand_real_videos(directory):

@@ -56,7 +56,7 @@ def test_a_version_is_tagged_with_what_it_reads_and_what_it_is(version, made, ml
     stored = MlflowClient(mlflow_uri, mlflow_uri).get_model_version(version.name, version.version)
     _, contract = made
     stated = {
-        "feature_service": "published_v1",
+        "feature_service": "published_v2",
         "schema_hash": contract.schema_hash,
         "world": contract.world,
         "bundle_digest": bundle.bundle_digest(contract),
