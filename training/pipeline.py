@@ -119,8 +119,9 @@ def train(
     asked = questions(store, situation, record, params)
     if tune is not None:
         report(f"{situation}: tuning")
-        learnable = by_time(asked.drawn.rows, asked.drawn.labels, at).before_test
-        found = tune(asked.drawn.where(learnable), params, report)
+        everything = asked.learnt_from()
+        learnable = by_time(everything.rows, everything.labels, at).before_test
+        found = tune(everything.where(learnable), params, report)
         registry.log_search(situation, found)
         params = params.tuned(situation, found)
     fitted = fit(asked, at, params, report)
@@ -135,7 +136,7 @@ def fit(asked: Questions, at: Borders, params: Params, report: Report = lambda _
     Intervals are measured on the calibration part by a model that never saw it; the model handed
     on is fitted on that part too, with the same parameters.
     """
-    everything = asked.drawn
+    everything = asked.learnt_from()
     split = by_time(everything.rows, everything.labels, at)
     _require_enough(everything, split, params)
     columns = surviving_columns(everything, split, params.robustness.most_null_shift)

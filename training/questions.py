@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from training.dataset import Record, TrainingSet, training_set
+from training.dataset import Record, TrainingSet, merged, training_set
 from training.draft_rows import draft_protocol_rows, draft_training_rows
 from training.entity_rows import EntityRows, protocol_rows, training_rows
 from training.params import Params
@@ -27,6 +27,16 @@ class Questions(NamedTuple):
 
     drawn: TrainingSet
     protocol: TrainingSet
+
+    def learnt_from(self) -> TrainingSet:
+        """Give all that a model may be fitted and calibrated on.
+
+        Both ways of asking together teach more than either: the same looks, met late and at once.
+        A draft is asked about once, at its publication, and both hold the same labels of it.
+        """
+        if self.drawn.situation == "draft":
+            return self.drawn
+        return merged(self.drawn, self.protocol)
 
 
 def questions(store: "FeatureStore", situation: str, record: Record, params: Params) -> Questions:
