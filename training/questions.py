@@ -29,14 +29,25 @@ class Questions(NamedTuple):
     protocol: TrainingSet
 
     def learnt_from(self) -> TrainingSet:
-        """Give all that a model may be fitted and calibrated on.
+        """Give all that a model may be fitted on: each pair of moments asked about once.
 
         Both ways of asking together teach more than either: the same looks, met late and at once.
-        A draft is asked about once, at its publication, and both hold the same labels of it.
+        A draft is asked about at its publication alone: there the two hold the same labels.
         """
         if self.drawn.situation == "draft":
             return self.drawn
-        return merged(self.drawn, self.protocol)
+        asked = _moments(self.drawn).isin(_moments(self.protocol))
+        return merged(self.drawn.where(~asked), self.protocol)
+
+
+def _moments(asked: TrainingSet) -> pd.MultiIndex:
+    """Name each label by its video, when that was asked about, and when it was looked at again."""
+    about = asked.rows.iloc[asked.labels["row"].to_numpy()]
+    moments = (
+        pd.DatetimeIndex(pd.to_datetime(times, utc=True)).as_unit("us").asi8
+        for times in (about["event_timestamp"], asked.labels["observed_at"])
+    )
+    return pd.MultiIndex.from_arrays([about["video_id"].to_numpy(), *moments])
 
 
 def questions(store: "FeatureStore", situation: str, record: Record, params: Params) -> Questions:

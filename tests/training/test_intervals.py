@@ -48,6 +48,24 @@ def test_a_group_is_as_wide_as_its_own_errors():
     assert widths[0] > 3 * widths[1]
 
 
+def test_a_small_group_is_drawn_to_all_groups_and_neither_falls_nor_crosses():
+    # By hand: 1,000 errors of -0.5 to 0.5 of one tier, 3,000 twice as wide of another; the others
+    # weigh as 500 labels, so that the first keeps 2 / 3 of its own quantile.
+    days, growth = [1.0] * 4_000, 0.1 + 0.11 * np.tile(np.linspace(-0.5, 0.5, 1_000), 4)
+    growth[1_000:] = 0.1 + 0.11 * np.tile(np.linspace(-1, 1, 1_000), 3)
+    held_out = training_set([900.0] * 4_000, days, growth.tolist())
+    held_out.features[1_000:, 1] = 5.5
+    intervals = calibrate(held_out, {m: np.full(4_000, 0.1) for m in METRICS}, 500)
+    small, large, every = (intervals.tables["views"][f"{t}@older"] for t in ("1e4", "1e5", "all"))
+    assert small.p90[0] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * every.p90[0], abs=0.002)
+    assert large.p90[0] == pytest.approx(6 / 7 * 0.8 + 1 / 7 * every.p90[0], abs=0.002)
+    falling = calibrate(noisy(20_000, 5), {m: np.full(20_000, 0.1) for m in METRICS}, 500)
+    for table in falling.tables["views"].values():
+        columns = np.array([table.p10, table.p50, table.p90])
+        assert (np.diff(columns, axis=1) >= 0).all()
+        assert (np.diff(columns, axis=0) >= 0).all()
+
+
 def test_horizons_with_too_few_labels_are_not_answered():
     held_out = training_set([900] * 620, [1] * 600 + [2] * 20, [0.1] * 620)
     intervals = calibrate(held_out, {m: np.full(620, 0.1) for m in METRICS}, min_labels=500)

@@ -74,9 +74,14 @@ def test_a_hidden_count_has_no_quantiles_and_a_fall_is_answered_with_the_present
     np.testing.assert_allclose(found, [[np.nan] * 3, [99.0] * 3])
 
 
-def test_a_model_learns_from_both_ways_of_asking_and_from_a_draft_once():
-    drawn = training_set([10.0, 20.0], [1.0, 2.5], [0.1, 0.2])
+def test_a_model_learns_from_both_ways_of_asking_and_from_what_both_ask_once():
+    drawn = training_set([10.0, 20.0, 30.0], [1.0, 2.5, 7.1], [0.1, 0.2, 0.3])
     protocol = training_set([30.0], [7.0], [0.3])
+    third = {"video_id": "video-2"}
+    protocol = protocol._replace(
+        rows=protocol.rows.assign(**third),
+        labels=protocol.labels.assign(observed_at=drawn.labels["observed_at"].iloc[[2]].to_numpy()),
+    )
     both = Questions(drawn, protocol).learnt_from()
     given = both.matrix(both.labels)
     assert given[:, 0].tolist() == [10.0, 20.0, 30.0]
