@@ -44,7 +44,7 @@ def _moments(asked: TrainingSet) -> pd.MultiIndex:
     """Name each label by its video, when that was asked about, and when it was looked at again."""
     about = asked.rows.iloc[asked.labels["row"].to_numpy()]
     moments = (
-        pd.DatetimeIndex(pd.to_datetime(times, utc=True)).as_unit("us").asi8
+        pd.DatetimeIndex(pd.to_datetime(times, utc=True)).as_unit("us").astype("int64")
         for times in (about["event_timestamp"], asked.labels["observed_at"])
     )
     return pd.MultiIndex.from_arrays([about["video_id"].to_numpy(), *moments])
