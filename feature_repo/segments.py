@@ -1,9 +1,12 @@
 """How videos and channels are told apart: format, definition of a view, tier."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from feature_repo.transformations.elementwise import where, whole
 
 SHORT_MAX_SECONDS = 180.0
 
@@ -17,7 +20,7 @@ AGE_BANDS = ("to_36h", "to_4d", "to_10d", "older")
 
 TIERS = ("unknown", *(f"1e{exponent}" for exponent in range(9)))
 
-_TIER_LABELS = np.array(TIERS)
+_TIER_LABELS, _TOP_TIER = np.array(TIERS), len(TIERS) - 2.0
 _AGE_BAND_EDGES = np.array(AGE_BAND_EDGES_HOURS)
 
 FORMATS = ("short", "long", "live", "premiere", "unknown")
@@ -72,11 +75,11 @@ def tier(log10_views: NDArray[np.float64]) -> NDArray[np.str_]:
     return _TIER_LABELS[tier_number(log10_views)]
 
 
-def tier_number(log10_views: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Number the tier of channels, as TIERS has them; see `tier`."""
+def tier_number(log10_views: Any) -> Any:
+    """Number the tier of channels, as TIERS has them, int64; see `tier`. Kernels call it too."""
     known = np.isfinite(log10_views)
-    bucket = np.clip(np.floor(np.where(known, log10_views, -1.0)), 0.0, len(TIERS) - 2.0)
-    return np.where(known, bucket + 1.0, 0.0).astype(np.int64)
+    bucket = np.minimum(np.maximum(np.floor(where(known, log10_views, -1.0)), 0.0), _TOP_TIER)
+    return whole(where(known, bucket + 1.0, 0.0))
 
 
 def interval_group(tiers: NDArray[np.str_], age_hours: NDArray[np.float64]) -> NDArray[np.str_]:

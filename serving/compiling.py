@@ -2,15 +2,21 @@
 
 numba and its LLVM are 192 MB. An image is built with `python -m serving.compiling DIRECTORY`,
 which needs numba and a C compiler, and holds the extension that makes instead of both.
+
+Kernels call functions of `feature_repo` that numpy runs elsewhere: there is one definition of each.
 """
 
+import hashlib
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-_MODULES = ("serving.tree_kernel", "serving.tree_masks")
+import feature_repo
+from feature_repo.transformations import elementwise
+
+_MODULES = ("serving.row_kernel", "serving.tree_kernel", "serving.tree_masks")
 _EXTENSION = "_kernels"
 # Of every 64-bit server since 2009; newer instructions made no kernel faster when measured.
 _PROCESSOR = "x86-64-v2"
@@ -34,12 +40,18 @@ _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 _compiled_here: dict[str, tuple[str, Any]] = {}
 
 
-def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
+def compiled(
+    signature: str, shared: Sequence[Callable[..., Any]] = ()
+) -> Callable[[_Kernel], _Kernel]:
     """Compile a function for a signature of numba's; no bounds are checked.
 
     Compiled here it lets go of the GIL; compiled beforehand it holds it, for some microseconds a
     forecast. A function whose name begins with an underscore is then part of those that call it,
     and never called from Python.
+
+    Args:
+        signature: Of the function.
+        shared: Functions of `feature_repo` that it calls.
     """
 
     def decorate(function: _Kernel) -> _Kernel:
@@ -50,11 +62,35 @@ def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
             return function if is_inner else getattr(extension, name)
         import numba
 
+        if shared:
+            _share(shared)
+            function.__qualname__ += f"_{_version_of_features()}"  # numba's cache goes by the name
         kernel = numba.njit(signature, cache=True, nogil=True, boundscheck=False)(function)
         _compiled_here[name] = (signature, kernel)
         return kernel
 
     return decorate
+
+
+def _share(functions: Sequence[Callable[..., Any]]) -> None:
+    """Tell numba of functions that are written for arrays and for single values."""
+    from numba.extending import overload, register_jitable
+
+    for function in functions:
+        register_jitable(function)
+    overload(elementwise.where)(
+        lambda condition, value, other: lambda condition, value, other: value if condition else other
+    )
+    overload(elementwise.of_step)(lambda block, step: lambda block, step: block[step])
+    overload(elementwise.whole)(lambda values: lambda values: int(values))
+
+
+def _version_of_features() -> str:
+    """Name the state of the sources that shared functions and their constants come from."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(feature_repo.__path__[0]).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def build(directory: Path) -> None:

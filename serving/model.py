@@ -20,18 +20,15 @@ from feature_repo.bundle import (
     read_intervals,
 )
 from feature_repo.online_layout import JOIN_KEY_OF_VIEW
-from feature_repo.segments import AGE_BANDS, TIERS, age_band_number, tier_number
+from feature_repo.segments import AGE_BANDS, TIERS, age_band_number
 from feature_repo.targets import MAX_HORIZON_DAYS, quantiles
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.performance import PERFORMANCE_FEATURES
-from feature_repo.transformations.request import (
-    PUBLISHED_INPUTS,
-    PUBLISHED_REQUEST_FEATURES,
-    published_request,
-)
+from feature_repo.transformations.published import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
 from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.fallback import FallbackCurves
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
+from serving.row_kernel import assemble
 from serving.trees import Forest, OtherGraph
 
 FloatArray = NDArray[np.float64]
@@ -191,12 +188,12 @@ class _Assembly:
 
     def __init__(self, contract: Contract, stored: Mapping[str, int]) -> None:
         self._inputs = np.array([stored[name] for name in PUBLISHED_INPUTS])
-        self._request_names = names(PUBLISHED_REQUEST_FEATURES)
         position = dict(stored)
-        for name in self._request_names:
+        for name in names(PUBLISHED_REQUEST_FEATURES):
             position[name] = len(position)
         self._columns = np.array([position[column.name] for column in contract.columns])
-        self._counts = np.array([position[count] for count in _count_columns(contract)])
+        self._counts = [position[count] for count in _count_columns(contract)]
+        self._width = len(position)
         self._tier = position[contract.tier_column]
         self._observed_at = position[OBSERVED_AT]
         self._defaults = np.array(
@@ -204,17 +201,14 @@ class _Assembly:
         )
 
     def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
-        by_value = stored.T
-        inputs = dict(zip(PUBLISHED_INPUTS, by_value[self._inputs], strict=True))
-        request = published_request(inputs, as_of)
-        asked = np.concatenate([request[name] for name in self._request_names])
-        known = np.concatenate([by_value, asked.reshape(-1, len(stored))])
-        features = np.ascontiguousarray(known[self._columns].T, dtype=np.float32)
-        missing = np.isnan(features)
-        features = np.where(missing, self._defaults, features)
-        # Intervals were calibrated by the tier of the value as the model reads it, in float32.
-        tiers = tier_number(known[self._tier].astype(np.float32).astype(np.float64))
-        counts, observed_at = known[self._counts].T, known[self._observed_at].tolist()
+        n, columns = len(stored), len(self._columns)
+        known, tiers = np.empty((n, self._width)), np.empty(n, np.int64)
+        features, missing = np.empty((n, columns), np.float32), np.empty((n, columns), np.bool_)
+        assemble(
+            stored, as_of, self._inputs, self._columns, self._defaults, self._tier,
+            known, features, missing, tiers,
+        )  # fmt: skip
+        counts, observed_at = known[:, self._counts], known[:, self._observed_at].tolist()
         return ModelInput(features, missing, counts, tiers, observed_at)
 
 

@@ -7,13 +7,14 @@ Only + - * / and comparisons are used, as for everything that moves with the mom
 """
 
 import math
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from feature_repo.transformations.declared import Feature
+from feature_repo.transformations.elementwise import where, whole
 from feature_repo.transformations.normals import NORMAL_FEATURES
-from feature_repo.transformations.sequences import DAY_SECONDS, FloatArray
+from feature_repo.transformations.sequences import DAY_SECONDS
 
 WINDOWS_DAYS = (1, 3, 7)
 AHEAD_HOURS = (24, 72, 168)
@@ -64,48 +65,70 @@ OUTLOOK_FEATURES = (
 _GRID = np.array([2.0 ** (step / 12) for step in range(-12, 12 * 18 + 1)])
 _LOG10 = np.array([math.log10(value) for value in _GRID])
 _SLOPE = np.diff(_LOG10) / np.diff(_GRID)
+_LN_10 = math.log(10.0)
+_WINDOWS, _AHEAD = np.array(WINDOWS_DAYS, np.float64), np.array(AHEAD_HOURS, np.float64)
 _DAY_SIN = np.array([math.sin(2 * math.pi * day / 7) for day in range(7)])
 _DAY_COS = np.array([math.cos(2 * math.pi * day / 7) for day in range(7)])
 
 
-def outlook(inputs: Mapping[str, FloatArray], as_of: FloatArray) -> dict[str, FloatArray]:
-    """Extrapolate from the last observation.
+# Places of the features, as blocks.
+_STRETCH = len(WINDOWS_DAYS)
+_POWER_LAW, _CHANNEL_LAW = _STRETCH + len(AHEAD_HOURS), _STRETCH + 2 * len(AHEAD_HOURS)
+_NORMALS_TO_GO = _STRETCH + 3 * len(AHEAD_HOURS)
+_WEEKDAY = _NORMALS_TO_GO + len(_TO_GO)
+
+
+def look_ahead(
+    published_at: Any,
+    observed_at: Any,
+    log10_views: Any,
+    growths: Any,
+    normals: Any,
+    channel_exponent: Any,
+    as_of: Any,
+    out: Any,
+) -> None:
+    """Extrapolate from the last observation: arithmetic of one value or of one per row.
 
     Args:
-        inputs: One float64 array per name in OUTLOOK_INPUTS; NaN where null.
-        as_of: Epoch seconds, one per row.
-
-    Returns:
-        One float64 array per name in OUTLOOK_FEATURES.
+        published_at: Epoch seconds, as all moments.
+        observed_at: When the counts were read.
+        log10_views: Then; NaN where null, as all that follows.
+        growths: For each of GROWTH_INPUTS.
+        normals: For each of NORMAL_FEATURES.
+        channel_exponent: The channel's.
+        as_of: The moment of asking.
+        out: Filled in, for each of OUTLOOK_FEATURES.
     """
-    age = np.maximum((inputs["observed_at"] - inputs["published_at"]) / 3600.0, LEAST_AGE_HOURS)
-    exponents = {
-        f"views_exponent_{w}d": _exponent(inputs[name], age, w)
-        for w, name in zip(WINDOWS_DAYS, GROWTH_INPUTS, strict=True)
-    }
-    stretch = {h: _log10(age + h) - _log10(age) for h in AHEAD_HOURS}
-    own, channel = exponents["views_exponent_1d"], inputs["channel_growth_exponent"]
-    normals = zip(_TO_GO, NORMAL_FEATURES, strict=True)
-    weekday = (np.floor(as_of / DAY_SECONDS).astype(np.int64) + 3) % 7  # 1970 began on Thursday
-    return (
-        exponents
-        | {f"age_stretch_{h}h": stretch[h] for h in AHEAD_HOURS}
-        | {f"power_law_growth_{h}h": own * stretch[h] for h in AHEAD_HOURS}
-        | {f"channel_law_growth_{h}h": channel * stretch[h] for h in AHEAD_HOURS}
-        | {to_go: inputs[normal] - inputs["log10_views"] for to_go, normal in normals}
-        | {"asked_weekday_sin": _DAY_SIN[weekday], "asked_weekday_cos": _DAY_COS[weekday]}
-    )
+    age = np.maximum((observed_at - published_at) / 3600.0, LEAST_AGE_HOURS)
+    for at in range(len(WINDOWS_DAYS)):
+        out[at] = _exponent(growths[at], age, _WINDOWS[at])
+    now = _log10(age)
+    for at in range(len(AHEAD_HOURS)):
+        stretch = _log10(age + _AHEAD[at]) - now
+        out[_STRETCH + at] = stretch
+        out[_POWER_LAW + at] = out[0] * stretch
+        out[_CHANNEL_LAW + at] = channel_exponent * stretch
+    for at in range(len(NORMAL_FEATURES)):
+        out[_NORMALS_TO_GO + at] = normals[at] - log10_views
+    weekday = (whole(np.floor(as_of / DAY_SECONDS)) + 3) % 7  # 1970 began on Thursday
+    out[_WEEKDAY], out[_WEEKDAY + 1] = _DAY_SIN[weekday], _DAY_COS[weekday]
 
 
-def _exponent(growth: FloatArray, age_hours: FloatArray, window_days: int) -> FloatArray:
+def _exponent(growth: Any, age_hours: Any, window_days: float) -> Any:
     """Turn decades a day into an exponent, at the middle of the window or half the age."""
     middle = np.maximum(age_hours / 24.0 - window_days / 2.0, age_hours / 48.0)
-    return growth * middle * math.log(10.0)
+    return growth * middle * _LN_10
 
 
-def _log10(hours: FloatArray) -> FloatArray:
+def _log10(hours: Any) -> Any:
     """Read log10 off the grid; NaN stays NaN."""
-    known = np.minimum(np.maximum(np.nan_to_num(hours, nan=1.0), _GRID[0]), _GRID[-1])
+    known = where(np.isnan(hours), 1.0, hours)
+    known = np.minimum(np.maximum(known, _GRID[0]), _GRID[-1])
     at = np.minimum(np.searchsorted(_GRID, known, side="right") - 1, len(_SLOPE) - 1)
     read = _LOG10[at] + (known - _GRID[at]) * _SLOPE[at]
-    return np.where(np.isnan(hours), np.nan, read)
+    return where(np.isnan(hours), np.nan, read)
+
+
+# What a compiler has to know beside the arithmetic that calls them.
+PARTS = (look_ahead, _exponent, _log10)

@@ -5,10 +5,25 @@ import pytest
 
 from feature_repo.transformations.channel_growth import channel_growth
 from feature_repo.transformations.declared import names
-from feature_repo.transformations.outlook import OUTLOOK_FEATURES, OUTLOOK_INPUTS, outlook
+from feature_repo.transformations.normals import NORMAL_FEATURES
+from feature_repo.transformations.outlook import (
+    GROWTH_INPUTS,
+    OUTLOOK_FEATURES,
+    OUTLOOK_INPUTS,
+    look_ahead,
+)
 
 DAY = 86_400.0
 NOON = 20_000 * DAY + DAY / 2
+
+
+def outlook(inputs, as_of):
+    """Give the features by name, of inputs by name."""
+    out = np.empty((len(OUTLOOK_FEATURES), len(as_of)))
+    several = [np.array([inputs[n] for n in block]) for block in (GROWTH_INPUTS, NORMAL_FEATURES)]
+    moments = [inputs[name] for name in ("published_at", "observed_at", "log10_views")]
+    look_ahead(*moments, *several, inputs["channel_growth_exponent"], as_of, out)
+    return dict(zip(names(OUTLOOK_FEATURES), out, strict=True))
 
 
 def asked(**known):
