@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -27,14 +27,14 @@ class _Group(Generic[Q, A]):
 class Coalescer(Generic[Q, A]):
     """Gathers the ids asked at one moment and asks for them at once.
 
-    Who comes alone is answered at once. While an answer is under way, those who come gather behind
-    it and share the next: one trip to the store and one pass of array work for all.
+    Who comes alone is answered at once. While the store is being read, those who come gather behind
+    and share the next: one trip to the store and one pass of array work for all.
     """
 
     def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
         self._ask = ask
         self._open: dict[Q, _Group[Q, A]] = {}
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def answer(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
         """Give the answer for one id."""
@@ -53,6 +53,17 @@ class Coalescer(Generic[Q, A]):
             self._launch(group)
         return future
 
+    async def has_read(self) -> None:
+        """Say that the store has answered the present task: now it may be asked for the next.
+
+        It reads for them while this task works its own answers out.
+        """
+        task = asyncio.current_task()
+        if task in self._running and self._open:
+            self._launch_next(task)
+            for _ in range(2):  # the loop sends at the end of the round in which they were asked
+                await asyncio.sleep(0)
+
     def _launch(self, group: _Group[Q, A]) -> None:
         if group.is_launched:
             return
@@ -62,8 +73,8 @@ class Coalescer(Generic[Q, A]):
         self._running.add(task)
         task.add_done_callback(self._launch_next)
 
-    def _launch_next(self, ended: asyncio.Task[None]) -> None:
-        self._running.discard(ended)
+    def _launch_next(self, done: asyncio.Task[Any]) -> None:
+        self._running.discard(done)
         for group in list(self._open.values()):
             self._launch(group)
 

@@ -131,6 +131,7 @@ class Forecaster:
         asked = self.circumstances(model, question)
         well_formed = [video_id for video_id in video_ids if is_video_id(video_id)]
         found = iter(await self._found(model, well_formed, asked.now))
+        await self._coalescer.has_read()
         each = [
             next(found) if is_video_id(video_id) else InvalidVideoId(video_id)
             for video_id in video_ids

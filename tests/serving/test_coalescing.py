@@ -97,3 +97,27 @@ def test_a_failure_reaches_everyone_who_waits():
                 await waiting
 
     run(scenario)
+
+
+def test_the_store_is_read_for_the_next_while_answers_are_worked_out():
+    async def scenario(store, coalescer):
+        order = []
+
+        async def read_then_work(ids, question):
+            order.append(("read", ids))
+            if ids == ["a"]:
+                await store.may_answer.wait()
+            await coalescer.has_read()
+            order.append(("work", ids))
+            return ids
+
+        coalescer = Coalescer(read_then_work)
+        first = coalescer.answer("a", "q")
+        while not order:
+            await asyncio.sleep(0)
+        later = coalescer.answer("b", "q")
+        store.may_answer.set()
+        assert await asyncio.gather(first, later) == ["a", "b"]
+        assert order.index(("read", ["b"])) < order.index(("work", ["a"]))
+
+    run(scenario)
