@@ -179,7 +179,7 @@ $(STAMP): $(UV) requirements/dev.txt requirements/overrides.txt pyproject.toml
 	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || "$(UV)" venv --quiet --clear --python "$(PYTHON)" $(VENV)
 	@"$(UV)" pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@$(BIN)/python -c "import serving.tree_kernel, serving.tree_masks"  # compiles it once, so that servers start at once
+	@$(BIN)/python -c "import serving.row_kernel, serving.tree_kernel, serving.tree_masks"  # compiles them once, so that servers start at once
 	@touch $(STAMP)
 
 $(CHECKOV_STAMP): $(UV) requirements/checkov.txt

@@ -106,10 +106,10 @@ def answer(
     counts = dict(zip(model.metrics, seen.counts, strict=True))
     columns = model.columns
     missing = columns if seen.features is None else [columns[at] for at in seen.missing]
-    forecast_id = uuid4()
+    forecast_id = str(uuid4())
     told = orjson.dumps(
         {
-            "forecast_id": str(forecast_id),
+            "forecast_id": forecast_id,
             "video_id": seen.video_id,
             "channel_id": seen.channel_id,
             "world": model.world,

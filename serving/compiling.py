@@ -79,7 +79,9 @@ def _share(functions: Sequence[Callable[..., Any]]) -> None:
     for function in functions:
         register_jitable(function)
     overload(elementwise.where)(
-        lambda condition, value, other: lambda condition, value, other: value if condition else other
+        lambda condition, value, other: (
+            lambda condition, value, other: value if condition else other
+        )
     )
     overload(elementwise.of_step)(lambda block, step: lambda block, step: block[step])
     overload(elementwise.whole)(lambda values: lambda values: int(values))

@@ -60,10 +60,10 @@ class Drafter:
         quantiles = np.rint(counted[0]).tolist()
         missing = [model.columns[at] for at in np.flatnonzero(np.isnan(features[0])).tolist()]
         reasons = self._reasons(observed)
-        forecast_id = uuid4()
+        forecast_id = str(uuid4())
         told = orjson.dumps(
             {
-                "forecast_id": str(forecast_id),
+                "forecast_id": forecast_id,
                 "channel_id": draft.channel_id,
                 "world": model.world,
                 "as_of": datetime.fromtimestamp(planned, UTC),

@@ -43,7 +43,7 @@ class ForecastRecord:
     the order of `columns`: written in full, they replay to the bit.
     """
 
-    forecast_id: UUID
+    forecast_id: str
     asked_at: datetime
     as_of: datetime
     situation: str
@@ -81,7 +81,7 @@ class ForecastRecord:
         }
         return b"\t".join(
             (
-                str(self.forecast_id).encode(),
+                self.forecast_id.encode(),
                 self.asked_at.isoformat().encode(),
                 self.as_of.isoformat().encode(),
                 self.situation.encode(),

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from serving.errors import ServingError
 from serving.life import Life
+from serving.whole_answers import WholeAnswers
 
 START_SECONDS = 15.0
 _DRAIN_SECONDS = 10
@@ -186,7 +187,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
         ws="none",
         lifespan="on",
         access_log=False,
