@@ -12,7 +12,9 @@ from feature_repo.transformations import outlook, published
 from feature_repo.transformations.published import describe
 from serving.compiling import compiled
 
-_F32, _F64, _I64 = NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]
+_F32 = NDArray[np.float32]
+_F64 = NDArray[np.float64]
+_I64 = NDArray[np.int64]
 
 _ASSEMBLE = (
     "void(float64[:,::1],float64[::1],int64[::1],int64[::1],float32[::1],int64,float64[:,::1],"

@@ -17,7 +17,7 @@ from feature_repo import bundle, online_layout, schemas
 from feature_repo.clock import system_clock
 from feature_repo.store import apply, open_feature_store
 from feature_repo.targets import COUNT_COLUMN, METRICS
-from feature_repo.transformations.request import NORMAL_FEATURES
+from feature_repo.transformations.normals import NORMAL_FEATURES
 from foreview.local import local_servers
 from ingestion import warehouse
 from serving.registry import model_name

@@ -13,7 +13,7 @@ import numpy as np
 
 def places(names: Sequence[str]) -> Any:
     """Give the place of each name as an attribute: `places(("a", "b")).b` is 1."""
-    return namedtuple("Places", names)(*range(len(names)))  # type: ignore[misc]
+    return namedtuple("Places", names)(*range(len(names)))
 
 
 def where(condition: Any, value: Any, other: Any) -> Any:

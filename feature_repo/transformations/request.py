@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from feature_repo.transformations.declared import names
-from feature_repo.transformations.normals import NORMAL_FEATURES
 from feature_repo.transformations.profile import draft_features
 from feature_repo.transformations.published import (
     CHANNEL_HABITS,
@@ -33,7 +32,6 @@ __all__ = [
     "CHANNEL_INPUTS",
     "DRAFT_REQUEST_FEATURES",
     "HABIT_FEATURES",
-    "NORMAL_FEATURES",
     "PERFORMANCE_INPUTS",
     "PROFILE_INPUTS",
     "PUBLISHED_CHANNEL_INPUTS",
