@@ -59,8 +59,11 @@ class Coalescer(Generic[Q, A]):
         It reads for them while this task works its own answers out.
         """
         task = asyncio.current_task()
-        if task in self._running and self._open:
-            self._launch_next(task)
+        if task is None or task not in self._running:
+            return
+        is_awaited = bool(self._open)
+        self._launch_next(task)
+        if is_awaited:
             for _ in range(2):  # the loop sends at the end of the round in which they were asked
                 await asyncio.sleep(0)
 
@@ -74,6 +77,8 @@ class Coalescer(Generic[Q, A]):
         task.add_done_callback(self._launch_next)
 
     def _launch_next(self, done: asyncio.Task[Any]) -> None:
+        if done not in self._running:
+            return  # it has said so itself, and another is being waited for
         self._running.discard(done)
         for group in list(self._open.values()):
             self._launch(group)
