@@ -155,8 +155,8 @@ def _scores(
     """Judge each situation that has enough labels; raises TooLittleData where none has."""
     from foreview import recorded
     from training import pipeline
-    from training.dataset import merged, read_record
-    from training.judging import Fitted, competing, judge
+    from training.dataset import read_record
+    from training.judging import Fitted, competing, judge, merged
     from training.params import read_params
     from training.plain import plain_lightgbm
     from training.questions import SITUATIONS, Questions, protocol_questions, questions

@@ -261,14 +261,3 @@ def latest_world(store: "FeatureStore", window: tuple[datetime, datetime]) -> st
             "and set FOREVIEW_CLOCK to the instant that `foreview load` printed"
         )
     return str(profile.loc[profile["event_timestamp"].idxmax(), "world"])
-
-
-def merged(one: TrainingSet, other: TrainingSet) -> TrainingSet:
-    """Put the questions and labels of two sets with the same columns together."""
-    shifted = other.labels.assign(row=other.labels["row"] + len(one.rows))
-    return one._replace(
-        features=np.vstack([one.features, other.features]),
-        rows=pd.concat([one.rows, other.rows], ignore_index=True),
-        labels=pd.concat([one.labels, shifted], ignore_index=True),
-        present={m: np.concatenate([one.present[m], other.present[m]]) for m in one.present},
-    )

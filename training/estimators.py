@@ -12,24 +12,20 @@ from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
 
-# Errors of growth are larger the farther ahead: unweighted, far labels would decide near forecasts.
-# The loss of a label counts days to the power of minus this.
-NEARNESS = 0.5
-SHORTEST_DAYS = 0.5
-
 Boosters = dict[str, lgb.Booster]
 
 
 def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
     """Fit one booster per metric on the labels that have it.
 
-    The loss is quadratic on log growth, far labels weighing less (of a draft, on the log count, all
-    alike): LightGBM refuses monotone constraints with quantile losses, and intervals come from
-    calibration instead.
+    The loss is quadratic on log growth (of a draft, on the log count): LightGBM refuses monotone
+    constraints with quantile losses, and intervals come from calibration instead.
     """
     settings = _settings(fitted_on, params)
     data = _binned(fitted_on, settings)
-    return {metric: _fitted(data, fitted_on, metric, settings) for metric in METRICS}
+    return {
+        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), settings) for metric in METRICS
+    }
 
 
 def fit_one(
@@ -38,7 +34,7 @@ def fit_one(
     """Fit the booster of one metric; `trees` overrides parameters of the situation."""
     settings = _settings(fitted_on, params) | (trees or {})
     data = _binned(fitted_on, settings)
-    return _fitted(data, fitted_on, metric, settings)
+    return _fitted(data, fitted_on.labels[metric].to_numpy(), settings)
 
 
 def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
@@ -63,15 +59,11 @@ def _binned(fitted_on: TrainingSet, settings: dict[str, Any]) -> lgb.Dataset:
 
 
 def _fitted(
-    data: lgb.Dataset, fitted_on: TrainingSet, metric: str, settings: dict[str, Any]
+    data: lgb.Dataset, growth: NDArray[np.float64], settings: dict[str, Any]
 ) -> lgb.Booster:
-    growth = fitted_on.labels[metric].to_numpy()
     known = np.flatnonzero(~np.isnan(growth))
     part = data.subset(known.tolist()).construct()
     part.set_label(growth[known])
-    if fitted_on.situation == "published":
-        days = fitted_on.labels["horizon_days"].to_numpy(np.float64)[known]
-        part.set_weight(np.maximum(days, SHORTEST_DAYS) ** -NEARNESS)
     given = {name: value for name, value in settings.items() if name != "n_estimators"}
     return lgb.train(given, part, num_boost_round=settings["n_estimators"])
 

@@ -120,3 +120,14 @@ def _baselines(fitted: Fitted, asked: TrainingSet, record: TrainingSet) -> list[
         without_intervals(asked, {m: make(fitted.protocol, m)(asked) for m in METRICS}, name)
         for name, make in BASELINES.items()
     ]
+
+
+def merged(one: TrainingSet, other: TrainingSet) -> TrainingSet:
+    """Put the questions and labels of two sets with the same columns together."""
+    shifted = other.labels.assign(row=other.labels["row"] + len(one.rows))
+    return one._replace(
+        features=np.vstack([one.features, other.features]),
+        rows=pd.concat([one.rows, other.rows], ignore_index=True),
+        labels=pd.concat([one.labels, shifted], ignore_index=True),
+        present={m: np.concatenate([one.present[m], other.present[m]]) for m in one.present},
+    )

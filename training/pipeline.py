@@ -25,7 +25,7 @@ from training.questions import SITUATIONS, Questions, questions
 from training.registry import ModelVersion, Registry
 from training.report import html_report
 from training.robustness import best_window, earned_columns, surviving_columns, within
-from training.splits import Borders, borders, by_time, require
+from training.splits import Borders, Split, borders, by_time, require
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -119,9 +119,8 @@ def train(
     asked = questions(store, situation, record, params)
     if tune is not None:
         report(f"{situation}: tuning")
-        everything = asked.learnt_from()
-        learnable = by_time(everything.rows, everything.labels, at).before_test
-        found = tune(everything.where(learnable), params, report)
+        learnable = by_time(asked.drawn.rows, asked.drawn.labels, at).before_test
+        found = tune(asked.drawn.where(learnable), params, report)
         registry.log_search(situation, found)
         params = params.tuned(situation, found)
     fitted = fit(asked, at, params, report)
@@ -133,13 +132,12 @@ def train(
 def fit(asked: Questions, at: Borders, params: Params, report: Report = lambda _: None) -> Fitted:
     """Fit and calibrate on what was known before the test.
 
-    Intervals are measured on the calibration part, asked as production would ask, by a model that
-    never saw it; the model handed on is fitted on that part too, with the same parameters.
+    Intervals are measured on the calibration part by a model that never saw it; the model handed
+    on is fitted on that part too, with the same parameters.
     """
-    everything = asked.learnt_from()
+    everything = asked.drawn
     split = by_time(everything.rows, everything.labels, at)
-    later = by_time(asked.drawn.rows, asked.drawn.labels, at).calibration
-    _require_enough(everything.situation, int(split.fit.sum()), int(later.sum()), params)
+    _require_enough(everything, split, params)
     columns = surviving_columns(everything, split, params.robustness.most_null_shift)
     everything = everything.reading(tuple(everything.columns[i] for i in columns))
     report(f"{everything.situation}: choosing columns and how far back to learn from")
@@ -147,7 +145,7 @@ def fit(asked: Questions, at: Borders, params: Params, report: Report = lambda _
     everything = everything.reading(tuple(everything.columns[i] for i in earned.columns))
     window = best_window(everything, split, params)
     recent = within(everything, window)
-    unseen = asked.drawn.where(later).reading(everything.columns)
+    unseen = everything.where(split.calibration)
     fit_part = everything.where(split.fit & recent)
     report(f"{everything.situation}: fitting on {len(fit_part.labels):,} labels, to calibrate")
     first = fit_lightgbm(fit_part, params)
@@ -160,10 +158,10 @@ def fit(asked: Questions, at: Borders, params: Params, report: Report = lambda _
     return Fitted(boosters, intervals, fitted_on, asked.protocol.where(known), window, earned)
 
 
-def _require_enough(situation: str, to_fit: int, to_calibrate: int, params: Params) -> None:
+def _require_enough(everything: TrainingSet, split: Split, params: Params) -> None:
     least = params.intervals.min_labels
-    require(situation, "fit", to_fit, least)
-    require(situation, "calibrate", to_calibrate, least)
+    require(everything.situation, "fit", int(split.fit.sum()), least)
+    require(everything.situation, "calibrate", int(split.calibration.sum()), least)
 
 
 def held_out(asked: Questions, at: Borders) -> TrainingSet:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from training.dataset import Record, TrainingSet, merged, training_set
+from training.dataset import Record, TrainingSet, training_set
 from training.draft_rows import draft_protocol_rows, draft_training_rows
 from training.entity_rows import EntityRows, protocol_rows, training_rows
 from training.params import Params
@@ -27,27 +27,6 @@ class Questions(NamedTuple):
 
     drawn: TrainingSet
     protocol: TrainingSet
-
-    def learnt_from(self) -> TrainingSet:
-        """Give all that a model may be fitted on: each pair of moments asked about once.
-
-        Both ways of asking together teach more than either: the same looks, met late and at once.
-        A draft is asked about at its publication alone: there the two hold the same labels.
-        """
-        if self.drawn.situation == "draft":
-            return self.drawn
-        asked = _moments(self.drawn).isin(_moments(self.protocol))
-        return merged(self.drawn.where(~asked), self.protocol)
-
-
-def _moments(asked: TrainingSet) -> pd.MultiIndex:
-    """Name each label by its video, when that was asked about, and when it was looked at again."""
-    about = asked.rows.iloc[asked.labels["row"].to_numpy()]
-    moments = (
-        pd.DatetimeIndex(pd.to_datetime(times, utc=True)).as_unit("us").astype("int64")
-        for times in (about["event_timestamp"], asked.labels["observed_at"])
-    )
-    return pd.MultiIndex.from_arrays([about["video_id"].to_numpy(), *moments])
 
 
 def questions(store: "FeatureStore", situation: str, record: Record, params: Params) -> Questions:

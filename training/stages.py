@@ -94,16 +94,16 @@ def _judged(asked: Path, model: Path, seed: int) -> tuple[Judged, dict[str, lgb.
     boosters = {m: lgb.Booster(model_file=str(native / f"{m}.txt")) for m in METRICS}
     since = chosen["learns_since"]
     window = Window(None if since is None else pd.Timestamp(since), chosen["windows_tried"])
-    learnt = questions.learnt_from().reading(contract.columns)
-    used = by_time(learnt.rows, learnt.labels, at).before_test & within(learnt, window)
+    drawn = questions.drawn.reading(contract.columns)
+    used = by_time(drawn.rows, drawn.labels, at).before_test & within(drawn, window)
     known = by_time(questions.protocol.rows, questions.protocol.labels, at).before_test
     fitted = Fitted(
         boosters,
         bundle.read_intervals(model),
-        learnt.where(used),
+        drawn.where(used),
         questions.protocol.where(known),
         window,
-        Earned(list(range(len(learnt.columns))), tuple(chosen["groups_left_out"]), {}),
+        Earned(list(range(len(drawn.columns))), tuple(chosen["groups_left_out"]), {}),
     )
     return judge(fitted, held_out(questions, at), questions.protocol, seed), boosters
 

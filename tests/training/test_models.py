@@ -66,15 +66,3 @@ def test_two_fits_on_the_same_data_give_the_same_file(boosters, seen, params, tm
     write_onnx(boosters, tmp_path / "first.onnx")
     write_onnx(fit_lightgbm(seen, params), tmp_path / "second.onnx")
     assert file_digest(tmp_path / "first.onnx") == file_digest(tmp_path / "second.onnx")
-
-
-def test_a_label_far_ahead_weighs_less_but_not_for_drafts(params):
-    # Growth that falls with the horizon, which no tree may follow: what is left is the mean. By
-    # hand, with weights 1 and 1 / sqrt(4): (1 * 1 + 0.5 * 0) / 1.5; 1 / 2 where all are alike.
-    seen = training_set([10.0] * 400, [1.0, 4.0] * 200, [1.0, 0.0] * 200)
-    few = params.model_copy(update={"lightgbm": {"n_estimators": 3}, "draft": {}})
-    near = fit_lightgbm(seen, few)["views"]
-    alike = fit_lightgbm(seen._replace(situation="draft"), few)["views"]
-    matrix = seen.matrix(seen.labels)
-    np.testing.assert_allclose(near.predict(matrix), 2 / 3, atol=1e-6)
-    np.testing.assert_allclose(alike.predict(matrix), 1 / 2, atol=1e-6)

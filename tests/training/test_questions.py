@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from feature_repo.targets import quantiles
 from tests.exactness import few
-from tests.training.records import DAY, START, snapshots, training_set
+from tests.training.records import DAY, START, snapshots
 from training.entity_rows import protocol_rows, training_rows
 from training.params import EntityRowParams, SplitParams
-from training.questions import Questions
 from training.splits import borders, by_time
 
 HOUR = pd.Timedelta(hours=1)
@@ -72,20 +71,3 @@ def test_without_a_share_for_the_test_nothing_is_held_back():
 def test_a_hidden_count_has_no_quantiles_and_a_fall_is_answered_with_the_present():
     found = quantiles(np.array([np.nan, 99.0]), np.array([0.3, -2.0]), np.array([[-1, 0, 0.0]] * 2))
     np.testing.assert_allclose(found, [[np.nan] * 3, [99.0] * 3])
-
-
-def test_a_model_learns_from_both_ways_of_asking_and_from_what_both_ask_once():
-    drawn = training_set([10.0, 20.0, 30.0], [1.0, 2.5, 7.1], [0.1, 0.2, 0.3])
-    protocol = training_set([30.0], [7.0], [0.3])
-    third = {"video_id": "video-2"}
-    protocol = protocol._replace(
-        rows=protocol.rows.assign(**third),
-        labels=protocol.labels.assign(observed_at=drawn.labels["observed_at"].iloc[[2]].to_numpy()),
-    )
-    both = Questions(drawn, protocol).learnt_from()
-    given = both.matrix(both.labels)
-    assert given[:, 0].tolist() == [10.0, 20.0, 30.0]
-    assert given[:, -1].tolist() == [1.0, 2.5, 7.0]
-    np.testing.assert_allclose(both.truth("views"), [3.1, 3.2, 3.3])
-    draft = drawn._replace(situation="draft")
-    assert Questions(draft, protocol).learnt_from() is draft
