@@ -69,7 +69,7 @@ class Airflow:
             )
 
     def result(self, process: subprocess.Popen[str]) -> Any:
-        printed, _ = process.communicate(timeout=600)
+        printed, _ = process.communicate(timeout=1200)
         assert process.returncode == 0, (self.home / "driver.log").read_text()[-4000:]
         return json.loads(printed)
 

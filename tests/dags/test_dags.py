@@ -253,5 +253,5 @@ def test_new_observations_start_materialize_by_way_of_an_asset(
     forget_online(world)
     scheduler.unpause("materialize", "collect")
     scheduler.run("dags", "trigger", "collect")
-    wait_for(lambda: scheduler.was_started_by_asset("materialize"), seconds=240)
+    wait_for(lambda: scheduler.was_started_by_asset("materialize"), seconds=600)
     assert online(world)
