@@ -175,7 +175,7 @@ class Scheduler:
             [SCRIPT, *args],
             env=self.environment,
             check=True,
-            timeout=60,
+            timeout=240,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -212,7 +212,7 @@ def running_scheduler(airflow: Airflow, **changes: str) -> Iterator[Scheduler]:
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
-        process.wait(timeout=120)
+        process.wait(timeout=240)
         _, alive = psutil.wait_procs(children, timeout=20)
         for child in alive:
             child.kill()
