@@ -17,7 +17,6 @@ from observability.champion import Champion, ModelRegistry
 from observability.database import Connection, connected
 from observability.distances import matched_weights
 from observability.drift import Drift
-from observability.errors import NothingToCompare
 from observability.skew import Skew
 
 if TYPE_CHECKING:
@@ -52,8 +51,11 @@ def check_drift(
 ) -> list[Drift]:
     """Compare what was asked, answered and found true in the last days with the champion's bundle.
 
+    Returns:
+        Nothing, and writes no page, where nothing was asked with the champion's features.
+
     Raises:
-        NothingToCompare: The world has no champion, or nothing was asked.
+        NothingToCompare: The world has no champion.
     """
     with (
         job_run(sources.database_url, sources.schema, "drift", sources.clock, world) as run,
@@ -65,14 +67,11 @@ def check_drift(
         report("reading what was asked")
         start = now - timedelta(days=days)
         vectors = asked.vectors(connection, world, champion.columns, start, now)
+        run.rows["compared"] = len(vectors.video_id)
         if len(vectors.video_id) == 0:
-            raise NothingToCompare(
-                f"no forecast of the {world} world was logged since {start:%F %H:%M} UTC with the "
-                "features of its champion: ask for some, or widen --days"
-            )
+            return []
         found = _drifts(connection, champion, vectors, world, (start, now), report)
         _keep_drift(connection, world, now, champion.version, found)
-        run.rows["compared"] = len(vectors.video_id)
         if html is not None:
             _write_html(html, champion, vectors, found)
     return found
@@ -93,8 +92,11 @@ def check_skew(
 ) -> list[Skew]:
     """Compare a sample of logged vectors with what the historical join gives; worst first.
 
+    Returns:
+        Nothing where nothing was asked.
+
     Raises:
-        NothingToCompare: The world has no champion, or nothing was asked.
+        NothingToCompare: The world has no champion.
     """
     with (
         job_run(sources.database_url, sources.schema, "skew", sources.clock, world) as run,
@@ -106,9 +108,8 @@ def check_skew(
         start = now - timedelta(hours=hours)
         logged = skew.logged(connection, world, names, start, now, sample)
         if not logged.video_id:
-            raise NothingToCompare(
-                f"no forecast of the {world} world was logged since {start:%F %H:%M} UTC"
-            )
+            run.rows["compared"] = 0
+            return []
         offline = skew.recomputed(store, contract.feature_service, logged, contract.columns)
         lagging = skew.behind(connection, logged)
         found = skew.compare(contract.columns, logged.features, offline, lagging)

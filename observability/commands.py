@@ -73,6 +73,9 @@ def drift(world: str | None, days: int, html: Path | None, as_json: bool) -> Non
         rows = [_as_json(one) for one in found]
         click.echo(json.dumps({"world": chosen, "drifted": checks.matters(found), "drift": rows}))
         return
+    if not found:
+        click.echo(f"no forecast of the {chosen} world in {days} days: nothing to compare")
+        return
     _print_table(
         f"Drift of the {chosen} world, {days} days against the champion's reference",
         [one._asdict() for one in found if one.status != "stable" or one.kind != "feature"]
@@ -113,6 +116,8 @@ def skew(world: str | None, hours: int, sample: int, as_json: bool) -> None:
         click.echo(json.dumps({"world": chosen, "skewed": bool(skewed), "features": rows}))
     elif skewed:
         _print_table("Features that differ", [one._asdict() for one in skewed])
+    elif not found:
+        click.echo(f"no forecast of the {chosen} world in {hours} hours: nothing to compare")
     else:
         compared = sum(one.compared for one in found)
         behind = max(one.behind for one in found)

@@ -17,4 +17,4 @@ class DatabaseUnavailable(ObservabilityError):
 
 
 class NothingToCompare(ObservabilityError):
-    """There is no model, or no forecast was logged, so that there is nothing to compare."""
+    """There is no model, or no forecast was ever logged, so that there is nothing to compare."""

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 ASKED = "tests/infrastructure/test_operations.py::test_what_a_logged_forecast_takes"
 
 
-def tested(database_url: str) -> subprocess.CompletedProcess[str]:
+def outcome_of(database_url: str) -> subprocess.CompletedProcess[str]:
     """Run a test that asks PostgreSQL."""
     variables = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
@@ -38,8 +38,8 @@ def tested(database_url: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.full
 @pytest.mark.timeout(500)
 def test_a_tester_s_own_server_takes_the_place_of_the_private_one(servers: Servers) -> None:
-    own = tested(servers.environment()["FOREVIEW_DATABASE_URL"])
+    own = outcome_of(servers.environment()["FOREVIEW_DATABASE_URL"])
     assert own.returncode == 0, own.stdout
-    nobody = tested(f"postgresql://foreview:none@127.0.0.1:{free_port()}/foreview")
+    nobody = outcome_of(f"postgresql://foreview:none@127.0.0.1:{free_port()}/foreview")
     assert nobody.returncode == 1
     assert "Connection refused" in nobody.stdout

@@ -75,6 +75,17 @@ def test_logged_vectors_are_what_training_would_have_seen(
     assert not any(one.behind for one in found)
 
 
+def test_a_day_on_which_nothing_was_asked_has_neither_skew_nor_drift(
+    platform: Platform, sources: checks.Sources
+) -> None:
+    assert checks.check_skew(sources, platform.store, "synthetic", hours=24) == []
+    assert checks.check_drift(sources, "synthetic", days=1) == []
+    assert not checks.matters([])
+    found = metrics(platform)
+    for job in ("skew", "drift"):
+        assert found.get_sample_value("job_last_run_failed", {"batch_job": job}) == 0
+
+
 def test_a_value_that_serving_saw_otherwise_is_a_skew_of_that_feature(
     platform: Platform, sources: checks.Sources
 ) -> None:
