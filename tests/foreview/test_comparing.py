@@ -54,7 +54,7 @@ def test_results_that_cannot_be_compared_are_refused(tmp_path, after):
     assert "different things" in result.output or "no measurement" in result.output
 
 
-@pytest.mark.full
+@pytest.mark.trial
 @pytest.mark.timeout(900)
 def test_a_commit_is_measured_beside_this_tree(tmp_path):
     done = subprocess.run(
