@@ -33,6 +33,7 @@ BENCHES ?= historical_join freshness
 export BOUND ?= 1.3
 # Processes that share the tests, each with servers of its own: about 1.5 GB each.
 WORKERS ?= $(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),1,2)
+SHARED_OUT = $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadfile)
 
 # Only the system's Python, never a downloaded one.
 export UV_PYTHON_DOWNLOADS := never
@@ -61,10 +62,10 @@ demo: $(STAMP) ## Show the whole platform on a synthetic world; KEEP=1 leaves it
 	@exec $(BIN)/foreview demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## Run the tests, on private servers of their own; WORKERS=1 for one at a time.
-	@exec $(BIN)/python -m pytest -m "not full and not trial" $(if $(filter-out 1,$(WORKERS)),--numprocesses $(WORKERS) --dist loadfile) $(ARGS)
+	@exec $(BIN)/python -m pytest -m "not full and not trial" $(SHARED_OUT) $(ARGS)
 
 test-full: $(STAMP) $(AIRFLOW_STAMP) checkers ## Run the tests that need minutes: real data, the demo, alerts, chaos.
-	@exec $(BIN)/python -m pytest -m full $(ARGS)
+	@exec $(BIN)/python -m pytest -m full $(SHARED_OUT) $(ARGS)
 
 test-trial: $(STAMP) $(AIRFLOW_STAMP) ## Run the longest: images in podman, DAGs end to end, drills, weeks.
 	@exec $(BIN)/python -m pytest -m trial $(ARGS)
