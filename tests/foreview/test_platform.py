@@ -20,11 +20,11 @@ from ingestion.emulator.world import synthetic_world
 from ingestion.landing import Landing
 from serving.app import run_in_thread
 from serving.settings import ServingSettings
+from tests.observability.platform import small_params
 from training.onnx_export import predict_growth
-from training.params import Params, read_params
+from training.params import Params
 from training.pipeline import Outcome, train
 from training.registry import Registry
-from training.settings import TrainingSettings
 
 END = datetime(2026, 7, 1, tzinfo=UTC)  # no change of what a view is within the record
 SCHEMA = "platform"
@@ -39,18 +39,6 @@ class Platform(NamedTuple):
     params: Params
     outcome: Outcome
     video_ids: list[str]
-
-
-def small_params() -> Params:
-    params = read_params(TrainingSettings.model_fields["params"].default)
-    trees = params.lightgbm | {"n_estimators": 80, "learning_rate": 0.1, "num_leaves": 15}
-    return params.model_copy(
-        update={
-            "lightgbm": trees | {"num_threads": 2},
-            "draft": {},
-            "intervals": params.intervals.model_copy(update={"min_labels": 100}),
-        }
-    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +65,8 @@ def platform(
     store = feature_store.open_feature_store(given | {"FOREVIEW_CLOCK": END.isoformat()})
     feature_store.apply(store)
     materializing.materialize(store, materializing.built_window(engine))
-    registry, params = Registry(mlflow_uri), small_params()
+    registry = Registry(mlflow_uri)
+    params = small_params().model_copy(update={"draft": {}})
     outcome = train(store, registry, params, "synthetic", END)
     profile = feature_store.read_source(
         store, "video_performance", ["view_count"], (datetime(2026, 6, 25, tzinfo=UTC), END)
