@@ -35,7 +35,7 @@ _LABELS = text("""
     SELECT t.target_id, t.last_observed_at, t.published_at, array_agg(DISTINCT l.due_at) AS labels
     FROM collection_targets t JOIN (
         SELECT f.video_id, f.as_of + days::int * interval '1 day' AS due_at
-        FROM forecast_log f, jsonb_array_elements_text(f.request -> 'days') AS days
+        FROM forecast_log f, json_array_elements_text(f.request -> 'days') AS days
         WHERE f.world = :world AND f.situation = 'published' AND f.video_id IS NOT NULL
             AND f.asked_at > CAST(:now AS timestamptz) - interval '32 days'
     ) l ON l.video_id = t.target_id

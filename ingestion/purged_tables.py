@@ -14,7 +14,8 @@ _OBSERVATIONS = ("video_snapshots", "video_metadata", "video_metadata_seen", "ch
 # Receipts keep their number and nothing else: who asks for one is told that it is gone.
 _EMPTY_RECEIPT = (
     "UPDATE forecast_log SET request = '{}', vector = '{}', feature_times = '{}', answer = '{}', "
-    "video_id = NULL, channel_id = NULL, degraded = ARRAY['purged']"
+    "layout = NULL, features = NULL, video_id = NULL, channel_id = NULL, "
+    "degraded = ARRAY['purged']"
 )
 _AFFECTED_VIDEOS = text(f"""
     SELECT DISTINCT video_id FROM video_snapshots s WHERE {_COLLECTED} AND NOT EXISTS (

@@ -1,7 +1,9 @@
 """What was asked of late: logged vectors, answers, and the truths that came in."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,11 @@ _MOST_VIDEOS = 5_000
 
 # One vector a video, its latest: a video that is asked about a thousand times is one video.
 _VECTORS = """
-    SELECT video_id, channel_id, as_of, vector->'features', definition, format FROM (
-        SELECT DISTINCT ON (video_id) video_id, channel_id, as_of, vector FROM forecast_log
+    SELECT video_id, channel_id, as_of, layout, features, definition, format FROM (
+        SELECT DISTINCT ON (video_id) video_id, channel_id, as_of, layout, features
+        FROM forecast_log
         WHERE world = %(world)s AND situation = 'published' AND asked_at >= %(start)s
-            AND asked_at <= %(end)s AND vector->'features' ?& %(columns)s
+            AND asked_at <= %(end)s AND layout = ANY(%(layouts)s)
         ORDER BY video_id, asked_at DESC
     ) AS latest
     LEFT JOIN LATERAL (
@@ -31,8 +34,8 @@ _FORECASTS = """
     SELECT DISTINCT ON (metric, days, video_id) metric, (answered->>'horizon_days')::int AS days,
         log10((1 + (answered->>'p50')::float) / (1 + (answers->>'current')::float))
     FROM forecast_log,
-        jsonb_each(answer->'metrics') AS asked (metric, answers),
-        jsonb_array_elements(answers->'forecasts') AS answered
+        json_each(answer->'metrics') AS asked (metric, answers),
+        json_array_elements(answers->'forecasts') AS answered
     WHERE world = %(world)s AND situation = 'published' AND video_id = ANY(%(videos)s)
         AND asked_at >= %(start)s AND asked_at <= %(end)s AND answered->>'p50' IS NOT NULL
     ORDER BY metric, days, video_id, asked_at DESC
@@ -52,6 +55,15 @@ _TRUTHS = """
     ) AS latest
     GROUP BY metric, days
 """
+
+
+def layouts(connection: Connection, columns: Sequence[str]) -> dict[UUID, list[int]]:
+    """Find the layouts of logged vectors that hold all these columns, and where each is in them."""
+    query = "SELECT layout, names FROM vector_layouts WHERE names @> %s::text[]"
+    return {
+        layout: [names.index(name) for name in columns]
+        for layout, names in connection.execute(query, [list(columns)])
+    }
 
 
 class Vectors(NamedTuple):
@@ -75,18 +87,21 @@ def vectors(
     connection: Connection, world: str, columns: tuple[str, ...], start: datetime, end: datetime
 ) -> Vectors:
     """Read the vectors asked about in [start, end] that hold all these columns."""
+    places = layouts(connection, columns)
     asked = {
-        "world": world, "start": start, "end": end, "columns": list(columns), "most": _MOST_VIDEOS,
+        "world": world, "start": start, "end": end, "layouts": list(places), "most": _MOST_VIDEOS,
     }  # fmt: skip
     rows = connection.execute(_VECTORS, asked).fetchall()
-    features = [[row[3][name] for name in columns] for row in rows]
+    features = np.array(
+        [[row[4][at] for at in places[row[3]]] for row in rows], dtype=np.float32
+    )  # as the model had them, though PostgreSQL tells them by fewer digits
     return Vectors(
         np.array([row[0] for row in rows], dtype=str),
         np.array([row[1] or "" for row in rows], dtype=str),
         np.array([row[2].timestamp() for row in rows], dtype=np.float64),
-        np.array(features, dtype=np.float64).reshape(len(rows), len(columns)),
-        np.array([row[4] or "" for row in rows], dtype=str),
-        np.array([row[5] or "unknown" for row in rows], dtype=str),
+        features.astype(np.float64).reshape(len(rows), len(columns)),
+        np.array([row[5] or "" for row in rows], dtype=str),
+        np.array([row[6] or "unknown" for row in rows], dtype=str),
     )
 
 

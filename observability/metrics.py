@@ -65,7 +65,7 @@ _ASKED = """
     SELECT view, percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (
             ORDER BY extract(epoch FROM as_of - at::timestamptz)::float),
         (SELECT avg(('stale_features' = ANY(degraded))::int)::float FROM latest)
-    FROM latest, jsonb_each_text(feature_times) AS told (view, at)
+    FROM latest, json_each_text(feature_times) AS told (view, at)
     WHERE at IS NOT NULL GROUP BY view
 """
 _STATUSES = """

@@ -64,8 +64,8 @@ _DUE = f"""
         (answered->>'p90')::bigint AS p90,
         cardinality(log.degraded) > 0 AS is_degraded
     FROM ({_ABOUT}) AS log,
-        jsonb_each(log.answer->'metrics') AS asked (metric, answers),
-        jsonb_array_elements(answers->'forecasts') AS answered
+        json_each(log.answer->'metrics') AS asked (metric, answers),
+        json_array_elements(answers->'forecasts') AS answered
     WHERE answered->>'p50' IS NOT NULL
 """
 _OPEN = f"""

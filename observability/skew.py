@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from feature_repo.online_layout import JOIN_KEY_OF_VIEW
+from observability.asked import layouts
 from observability.database import Connection
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ SAMPLE = 300
 _SAME_INSTANT_SECONDS = 0.001
 
 _LOGGED = """
-    SELECT video_id, coalesce(channel_id, ''), as_of, vector->'features', feature_times
+    SELECT video_id, coalesce(channel_id, ''), as_of, layout, features, feature_times
     FROM forecast_log
     WHERE world = %(world)s AND situation = 'published' AND asked_at >= %(start)s
-        AND asked_at <= %(end)s AND vector->'features' ?& %(columns)s
+        AND asked_at <= %(end)s AND layout = ANY(%(layouts)s)
         AND coalesce(vector->>'source', 'online_store') = 'online_store'
     ORDER BY md5(forecast_id::text) LIMIT %(sample)s
 """
@@ -87,18 +88,19 @@ def logged(
     sample: int = SAMPLE,
 ) -> Logged:
     """Draw logged questions of a window that hold all these columns."""
+    places = layouts(connection, columns)
     asked = {
-        "world": world, "start": start, "end": end, "columns": list(columns), "sample": sample,
+        "world": world, "start": start, "end": end, "layouts": list(places), "sample": sample,
     }  # fmt: skip
     rows = connection.execute(_LOGGED, asked).fetchall()
-    features = [[row[3][name] for name in columns] for row in rows]
+    features = [[row[4][at] for at in places[row[3]]] for row in rows]
     return Logged(
         [row[0] for row in rows],
         [row[1] for row in rows],
         [row[2] for row in rows],
-        np.array(features, dtype=np.float64).reshape(len(rows), len(columns)).astype(np.float32),
+        np.array(features, dtype=np.float32).reshape(len(rows), len(columns)),
         {
-            view: np.array([_epoch(row[4].get(view)) for row in rows], dtype=np.float64)
+            view: np.array([_epoch(row[5].get(view)) for row in rows], dtype=np.float64)
             for view in JOIN_KEY_OF_VIEW
         },
     )

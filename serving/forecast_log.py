@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +20,14 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from serving import binary_copy
 from serving.errors import ForecastLogUnavailable
 from serving.metrics import ServingMetrics
 
 _COLUMNS = (
     "forecast_id", "asked_at", "as_of", "situation", "world", "video_id", "channel_id",
     "model_version", "model_digest", "request", "vector", "feature_times", "answer", "degraded",
+    "layout", "features",
 )  # fmt: skip
 
 _BATCH = 200
@@ -31,6 +36,7 @@ _GATHER_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
 _CONNECT_SECONDS = 2
+_ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 _log = logging.getLogger(__name__)
 
@@ -64,14 +70,10 @@ class ForecastRecord:
     degraded: Sequence[str]
     answer: bytes = b""
 
-    def line(self) -> bytes:
-        """Give the record as a line of COPY's text format, in the order of the columns."""
-        features = None if self.features is None else self.features.tolist()
-        vector = {  # exact: every float32 is a float64
-            "features": None
-            if features is None
-            else dict(zip(self.columns, features, strict=True)),
-            "counts": dict(self.counts),
+    def row(self) -> bytes:
+        """Give the record as a row of COPY's binary format, in the order of the columns."""
+        vector = {
+            "counts": self.counts,
             "tier": self.tier,
             "source": self.source,
             "observed_at": self.observed_at,
@@ -79,22 +81,25 @@ class ForecastRecord:
         times = {
             view: _instant(time) for view, time in zip(self.views, self.event_times, strict=True)
         }
-        return b"\t".join(
+        features = self.features
+        return binary_copy.row(
             (
-                self.forecast_id.encode(),
-                self.asked_at.isoformat().encode(),
-                self.as_of.isoformat().encode(),
+                UUID(self.forecast_id).bytes,
+                binary_copy.timestamp(self.asked_at),
+                binary_copy.timestamp(self.as_of),
                 self.situation.encode(),
-                _text(self.world),
+                self.world.encode(),
                 _text(self.video_id),
                 _text(self.channel_id),
-                _text(self.model_version),
+                self.model_version.encode(),
                 self.model_digest.encode(),
-                orjson.dumps(self.request),
-                _json(vector),
+                _document(self.request),
+                orjson.dumps(vector),
                 orjson.dumps(times),
-                self.answer.replace(b"\\", b"\\\\"),
-                b"{%b}\n" % ",".join(self.degraded).encode(),
+                self.answer,
+                binary_copy.texts(self.degraded),
+                None if features is None else layout_of(self.columns).bytes,
+                None if features is None else binary_copy.reals(features),
             )
         )
 
@@ -115,6 +120,7 @@ class ForecastLog:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._known_layouts: set[tuple[str, ...]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def append(self, entry: ForecastRecord) -> None:
@@ -149,22 +155,26 @@ class ForecastLog:
         Raises:
             ForecastLogUnavailable: The database does not answer.
         """
-        query = sql.SQL("SELECT {} FROM forecast_log WHERE forecast_id = %s").format(
-            sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+        query = sql.SQL("SELECT {}, names FROM {} LEFT JOIN {} USING (layout) {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
+            sql.Identifier("forecast_log"),
+            sql.Identifier("vector_layouts"),
+            sql.SQL("WHERE forecast_id = %s"),
         )
         try:
             async with (
                 asyncio.timeout(_FLUSH_SECONDS),
                 await self._connect() as connection,
-                connection.cursor(row_factory=dict_row) as cursor,
+                connection.cursor(row_factory=dict_row, binary=True) as cursor,
             ):
                 await cursor.execute(query, [forecast_id])
-                return await cursor.fetchone()
+                found = await cursor.fetchone()
         except (psycopg.Error, OSError, TimeoutError) as error:
             raise ForecastLogUnavailable(
                 "The database of the forecast log (FOREVIEW_DATABASE_URL) does not answer: "
                 f"{type(error).__name__}"
             ) from error
+        return None if found is None else _with_features(found)
 
     async def _write(self) -> None:
         while self._queue or not self._stopping.is_set():
@@ -201,19 +211,26 @@ class ForecastLog:
         if not batch:
             return
         if self._connection is None or self._connection.closed:
-            self._connection = await self._connect()
-        command = sql.SQL("COPY forecast_log ({}) FROM STDIN").format(
+            self._connection, self._known_layouts = await self._connect(), set()
+        layouts = {entry.columns for _, entry in batch if entry.features is not None}
+        for columns in layouts - self._known_layouts:
+            await self._connection.execute(
+                "INSERT INTO vector_layouts VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                [layout_of(columns), list(columns)],
+            )
+            self._known_layouts.add(columns)
+        command = sql.SQL("COPY forecast_log ({}) FROM STDIN (FORMAT binary)").format(
             sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
         )
         async with (
             self._connection.cursor() as cursor,
             cursor.copy(command) as copy,  # one statement: all of the batch, or none
         ):
-            lines: list[bytes] = []
+            rows = [binary_copy.HEAD]
             for first in range(0, len(batch), _YIELD_EVERY):
-                lines += [entry.line() for _, entry in batch[first : first + _YIELD_EVERY]]
+                rows += [entry.row() for _, entry in batch[first : first + _YIELD_EVERY]]
                 await asyncio.sleep(0)  # requests come first
-            await copy.write(b"".join(lines))
+            await copy.write(b"".join([*rows, binary_copy.TAIL]))
         for _ in batch:
             self._queue.popleft()
         self._metrics.log_written.inc(len(batch))
@@ -234,17 +251,32 @@ class ForecastLog:
             self._connection = None
 
 
-def _text(text: str | None) -> bytes:
-    r"""Escape a text for COPY, which knows a null as \\N."""
-    if text is None:
-        return b"\\N"
-    escaped = text.replace("\\", "\\\\").replace("\t", "\\t")
-    return escaped.replace("\n", "\\n").replace("\r", "\\r").encode()
+@lru_cache(maxsize=64)
+def layout_of(columns: tuple[str, ...]) -> UUID:
+    """Name the order of a vector's features; the table vector_layouts tells the features."""
+    return UUID(hashlib.md5(",".join(columns).encode(), usedforsecurity=False).hexdigest())
 
 
-def _json(content: object) -> bytes:
-    """Encode JSON for COPY: its only character that means something there is the backslash."""
-    return orjson.dumps(content).replace(b"\\", b"\\\\")
+def _document(content: Mapping[str, Any]) -> bytes:
+    """Give JSON that PostgreSQL can read; it has no character of the number zero."""
+    told = orjson.dumps(content)
+    return _ZERO.sub(rb"\1\\ufffd", told) if b"\\u0000" in told else told
+
+
+def _text(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _with_features(found: dict[str, Any]) -> dict[str, Any]:
+    """Put the inputs into the vector by their names; null where the answer is of curves."""
+    names, values = found.pop("names"), found.pop("features")
+    del found["layout"]
+    if values is None:
+        found["vector"].setdefault("features", None)
+    else:
+        known = [value if value == value else None for value in values]
+        found["vector"]["features"] = dict(zip(names, known, strict=True))
+    return found
 
 
 def _instant(epoch_seconds: float) -> datetime | None:

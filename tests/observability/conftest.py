@@ -62,7 +62,7 @@ def log_forecast(database: Connection) -> Log:
             "model_version": "1",
             "model_digest": "d1",
             "request": "{}",
-            "vector": orjson.dumps({"features": {}, "counts": {}, "tier": "1e3"}).decode(),
+            "vector": orjson.dumps({"counts": {}, "tier": "1e3"}).decode(),
             "feature_times": "{}",
             "answer": orjson.dumps(
                 {"metrics": {metric: {"current": current, "forecasts": forecasts}}}

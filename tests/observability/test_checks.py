@@ -90,22 +90,23 @@ def test_a_value_that_serving_saw_otherwise_is_a_skew_of_that_feature(
     platform: Platform, sources: checks.Sources
 ) -> None:
     spoil = """
-        UPDATE forecast_log SET vector = jsonb_set(vector, '{features,log10_views}', %s)
-        WHERE forecast_id = (SELECT min(forecast_id::text)::uuid FROM forecast_log)
-        RETURNING forecast_id
+        UPDATE forecast_log SET features[array_position(names, 'log10_views')] = %s
+        FROM vector_layouts WHERE vector_layouts.layout = forecast_log.layout
+            AND forecast_id = (SELECT min(forecast_id::text)::uuid FROM forecast_log)
     """
     with connected(platform.url, platform.schema) as connection:
         before = connection.execute(
-            "SELECT vector->'features'->'log10_views' FROM forecast_log "
+            "SELECT features[array_position(names, 'log10_views')] FROM forecast_log "
+            "JOIN vector_layouts USING (layout) "
             "WHERE forecast_id = (SELECT min(forecast_id::text)::uuid FROM forecast_log)"
         ).fetchone()
         assert before is not None
         nudged = float(np.nextafter(np.float32(before[0]), np.float32(np.inf)))
-        connection.execute(spoil, [str(nudged)])
+        connection.execute(spoil, [nudged])
         found = checks.check_skew(sources, platform.store, "synthetic", 24 * 9, sample=10_000)
-        connection.execute(spoil, ["null"])
+        connection.execute(spoil, ["NaN"])
         missing = checks.check_skew(sources, platform.store, "synthetic", 24 * 9, sample=10_000)
-        connection.execute(spoil, [str(before[0])])
+        connection.execute(spoil, [before[0]])
     assert [(one.feature, one.mismatched) for one in found if one.is_skewed] == [("log10_views", 1)]
     assert [(s.feature, s.missing) for s in missing if s.is_skewed] == [("log10_views", 1)]
     values = {"world": "synthetic", "result": "missing"}

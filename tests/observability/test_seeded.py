@@ -125,9 +125,10 @@ def test_a_materialization_that_moves_nothing_is_called_that_and_nothing_else(
 def nudge(platform: Platform, feature: str, by: float, where: str = "true") -> None:
     """Move a feature in logged vectors; null stays null."""
     query = f"""
-        UPDATE forecast_log SET vector = jsonb_set(vector, ARRAY['features', %(feature)s],
-            to_jsonb((vector->'features'->>%(feature)s)::float + %(by)s))
-        WHERE vector->'features'->>%(feature)s IS NOT NULL AND {where}
+        UPDATE forecast_log
+        SET features[array_position(names, %(feature)s)] =
+            features[array_position(names, %(feature)s)] + %(by)s
+        FROM vector_layouts WHERE vector_layouts.layout = forecast_log.layout AND {where}
     """
     with connected(platform.url, platform.schema) as connection:
         connection.execute(query.encode(), {"feature": feature, "by": by})
