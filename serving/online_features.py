@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -18,13 +19,39 @@ from serving.redis_connection import RedisAway, command
 from serving.redis_servers import RedisServers
 
 FloatArray = NDArray[np.float64]
-Reply = list[bytes | None]
+Reply = Sequence[bytes | None]
 
 PROFILE_VIEW = "video_profile"
 PERFORMANCE_VIEW = "video_performance"
 _NAMES = (("video_profile", "channel_id"), ("video_profile", "world"))
 
 _MAX_HINTS = 200_000
+_MAX_ORDERS = 100
+
+
+class _Picker:
+    """Picks wanted fields of whole rows, None for one that is absent.
+
+    Rows that were written alike have their fields in one order, which is looked up once.
+    """
+
+    def __init__(self, wanted: Sequence[bytes]) -> None:
+        self._wanted = wanted
+        self._known: dict[bytes, tuple[Reply, Callable[[Reply], Reply]]] = {}
+
+    def __call__(self, row: Reply) -> Reply:
+        """Pick from a row: field, value, field, value, as Redis gives it."""
+        if not row:
+            return [None] * len(self._wanted)
+        fields, values = row[::2], [*row[1::2], None]
+        order, pick = self._known.get(fields[0] or b"", (None, None))
+        if pick is None or fields != order:
+            place = {field: at for at, field in enumerate(fields)}
+            pick = itemgetter(*(place.get(field, -1) for field in self._wanted))
+            if len(self._known) >= _MAX_ORDERS:
+                self._known.clear()
+            self._known[fields[0] or b""] = fields, pick
+        return pick(values)
 
 
 @dataclass(frozen=True)
@@ -36,8 +63,6 @@ class EntityPlan:
     numbers: tuple[tuple[str, str], ...]
     views: tuple[str, ...]
     fields: tuple[bytes, ...]
-    head: bytes
-    tail: bytes
 
     @classmethod
     def of(
@@ -51,14 +76,12 @@ class EntityPlan:
         views = tuple(dict.fromkeys(view for view, _ in (*texts, *numbers)))
         fields = layout.feature_fields((*texts, *numbers))
         times = tuple(layout.timestamp_field(view) for view in views)
-        wanted = fields + times
-        head = b"*%d\r\n$5\r\nHMGET\r\n" % (len(wanted) + 2)
-        tail = b"".join([b"$%d\r\n%b\r\n" % (len(field), field) for field in wanted])
-        return cls(join_key, texts, numbers, views, wanted, head, tail)
+        return cls(join_key, texts, numbers, views, fields + times)
 
-    def command(self, key: bytes) -> bytes:
-        """Give the command that reads one entity, as Redis reads it."""
-        return b"%b$%d\r\n%b\r\n%b" % (self.head, len(key), key, self.tail)
+    @cached_property
+    def picked(self) -> _Picker:
+        """Gives the fields of a row as `read_command` has it read."""
+        return _Picker(self.fields)
 
     def numbers_of(self, replies: Sequence[Reply]) -> FloatArray:
         """Decode the numbers of many replies, one row each."""
@@ -128,6 +151,15 @@ def within_age(plan: ReadPlan, vector: StoredVector, as_of: float) -> StoredVect
             values[places] = DEFAULT
             vector = vector._replace(values=values)
     return vector
+
+
+def read_command(key: bytes) -> bytes:
+    """Give the command that reads one entity, as Redis reads it.
+
+    A whole row, though not all of it may be wanted: Redis finds a named field of a small hash by
+    going through it from its beginning.
+    """
+    return b"*2\r\n$7\r\nHGETALL\r\n$%d\r\n%b\r\n" % (len(key), key)
 
 
 class OnlineFeatures(Protocol):
@@ -202,9 +234,7 @@ class RedisOnlineFeatures:
 
         async def read() -> dict[str, tuple[FloatArray, list[float]]]:
             keys = [self._channel_key(channel_id) for channel_id in channel_ids]
-            replies = await self._replies(
-                keys, [plan.command(key) for key in keys], perf_counter() + self._timeout
-            )
+            replies = await self._replies(keys, perf_counter() + self._timeout)
             return _channels(plan, channel_ids, replies)
 
         return await self._guarded(read)
@@ -229,18 +259,16 @@ class RedisOnlineFeatures:
         wants_channel = bool(plan.channel.fields)
         hinted = self._hinted(video_ids) if wants_channel else []
         keys = [self._video_key(video_id) for video_id in video_ids]
-        commands = [plan.video.command(key) for key in keys]
-        channel_keys = [self._channel_key(channel_id) for channel_id in hinted]
-        commands += [plan.channel.command(key) for key in channel_keys]
-        replies = await self._replies(keys + channel_keys, commands, deadline)
-        videos = replies[: len(video_ids)]
+        keys += [self._channel_key(channel_id) for channel_id in hinted]
+        replies = await self._replies(keys, deadline)
+        videos = list(map(plan.video.picked, replies[: len(video_ids)]))
         names = [(layout.decode_text(reply[0]), layout.decode_text(reply[1])) for reply in videos]
         channels = _channels(plan.channel, hinted, replies[len(video_ids) :])
         actual = {channel_id for channel_id, _ in names if channel_id}
         unread = sorted(actual.difference(channels)) if wants_channel else []
         if unread:
             keys = [self._channel_key(channel_id) for channel_id in unread]
-            more = await self._replies(keys, [plan.channel.command(key) for key in keys], deadline)
+            more = await self._replies(keys, deadline)
             channels |= _channels(plan.channel, unread, more)
         self._remember(video_ids, names)
         return _vectors(plan, video_ids, videos, names, channels)
@@ -258,10 +286,8 @@ class RedisOnlineFeatures:
             if channel_id:
                 self._channel_of[video_id] = channel_id
 
-    async def _replies(
-        self, keys: Sequence[bytes], commands: Sequence[bytes], deadline: float
-    ) -> list[Reply]:
-        left = max(deadline - perf_counter(), 0.001)
+    async def _replies(self, keys: Sequence[bytes], deadline: float) -> list[Reply]:
+        left, commands = max(deadline - perf_counter(), 0.001), list(map(read_command, keys))
         return cast("list[Reply]", await self._servers.execute(keys, commands, left))
 
 
@@ -270,9 +296,10 @@ def _channels(
 ) -> dict[str, tuple[FloatArray, list[float]]]:
     if not channel_ids:
         return {}
-    numbers = plan.numbers_of(replies)
+    rows = list(map(plan.picked, replies))
+    numbers = plan.numbers_of(rows)
     return {
-        channel_id: (numbers[at], plan.times_of(replies[at]))
+        channel_id: (numbers[at], plan.times_of(rows[at]))
         for at, channel_id in enumerate(channel_ids)
     }
 
