@@ -1,5 +1,6 @@
 """The forecast service as an ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import NamedTuple
@@ -137,9 +138,10 @@ async def open_forecaster(
     max_age_seconds = settings.feature_max_age_hours * 3600.0
     async with AsyncExitStack() as stack:
         stack.push_async_callback(registry.close)
-        for part in (features, log, champion, draft_champion, moment):
+        parts = (features, log, champion, draft_champion, moment)
+        for part in parts:
             stack.push_async_callback(part.stop)
-            await part.start()
+        await asyncio.gather(*(part.start() for part in parts))
         recent = RecentFeatures(settings.recent_features)
         forecaster = Forecaster(features, champion, log, moment, metrics, max_age_seconds, recent)
         drafter = Drafter(features, draft_champion, log, moment, metrics, max_age_seconds)

@@ -9,7 +9,8 @@ Kernels call functions of `feature_repo` that numpy runs elsewhere: there is one
 import hashlib
 import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +30,27 @@ def _extension() -> Any:
         return None
 
 
+@contextmanager
+def _absent(*names: str) -> Iterator[None]:
+    """Let imports of modules fail that are not there yet.
+
+    numba takes scipy and cffi along where they are installed, for what no kernel does: a quarter of
+    a server's start.
+    """
+    hidden: dict[str, Any] = {name: None for name in names if name not in sys.modules}
+    sys.modules.update(hidden)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
 # The number of zeros below the lowest set bit: for kernels, which alone can call it.
-trailing_zeros: Any = (
-    importlib.import_module("numba.cpython.unsafe.numbers").trailing_zeros
-    if _extension() is None
-    else None
-)
+trailing_zeros: Any = None
+if _extension() is None:
+    with _absent("scipy", "cffi"):
+        trailing_zeros = importlib.import_module("numba.cpython.unsafe.numbers").trailing_zeros
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
 _compiled_here: dict[str, tuple[str, Any]] = {}
@@ -65,7 +81,8 @@ def compiled(
         if shared:
             _share(shared)
             function.__qualname__ += f"_{_version_of_features()}"  # numba's cache goes by the name
-        kernel = numba.njit(signature, cache=True, nogil=True, boundscheck=False)(function)
+        with _absent("scipy"):
+            kernel = numba.njit(signature, cache=True, nogil=True, boundscheck=False)(function)
         _compiled_here[name] = (signature, kernel)
         return kernel
 

@@ -6,15 +6,16 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import psycopg
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import Scope
 
 from serving.api_keys import ApiKey, KeyTable, digest_of
 from serving.errors import Forbidden, ServingError, TooManyRequests, Unauthorized
+
+if TYPE_CHECKING:
+    from limits import RateLimitItem
 
 REFRESH_SECONDS = 2.0
 
@@ -73,8 +74,15 @@ class RateLimit:
         Raises:
             ServingError: It is no limit.
         """
+        self._limit: RateLimitItem | None = None
+        if not text:
+            return
+        from limits import parse
+        from limits.storage import MemoryStorage
+        from limits.strategies import SlidingWindowCounterRateLimiter
+
         try:
-            self._limit: RateLimitItem | None = parse(text) if text else None
+            self._limit = parse(text)
         except ValueError as error:
             raise ServingError(
                 f"FOREVIEW_RATE_LIMIT={text!r} is no limit such as 100/second or 5000/hour"
