@@ -48,7 +48,8 @@ class MetricContract(_Frozen):
     """How one metric is answered: the model's output and the horizons it was calibrated for.
 
     With a `count_column` the output is growth of log10(1 + count) since that column's count, and
-    the offsets are relative errors. With null nothing was observed yet: the output is
+    the offsets are relative errors; the graph may end in the product of trees and
+    `targets.age_scale`. With null nothing was observed yet: the output is
     log10(1 + count) itself and the offsets are added to it.
     """
 

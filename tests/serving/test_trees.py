@@ -67,7 +67,7 @@ def test_a_graph_that_is_no_plain_trees_is_left_to_onnxruntime(tmp_path):
     onnx.save(graph, path)
     outputs = [metric.output for metric in contract.metrics.values()]
     with pytest.raises(OtherGraph):
-        Forest(path, outputs, len(COLUMNS) + 1)
+        Forest(path, outputs, [column.name for column in COLUMNS])
     digests = contract.digests | {bundle.MODEL_FILE: bundle.file_digest(path)}
     changed = contract.model_copy(update={"digests": digests})
     (tmp_path / bundle.CONTRACT_FILE).write_text(changed.model_dump_json())
