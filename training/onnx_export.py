@@ -148,7 +148,8 @@ def _age_scale(columns: list[str]) -> tuple[list[onnx.NodeProto], list[onnx.Tens
     steps = (
         ("IsNaN", "age", "age_unknown"), ("Where", "age_unknown usual_age age", "age_known"),
         ("Max", "age_known least_age", "age_floored"),
-        ("IsNaN", "waited", "waited_unknown"), ("Where", "waited_unknown none waited", "waited_known"),
+        ("IsNaN", "waited", "waited_unknown"),
+        ("Where", "waited_unknown none waited", "waited_known"),
         ("Max", "waited_known none", "waited_floored"),
         ("Mul", "hours_of_day days", "hours"), ("Add", "waited_floored hours", "to_go"),
         ("Div", "to_go age_floored", "gained"), ("Add", "one gained", "ratio"),

@@ -1,6 +1,11 @@
 """The bundle that training writes, read by those who serve it."""
 
+import asyncio
+import shutil
+
+import lightgbm
 import numpy as np
+import onnx
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -8,12 +13,13 @@ import pytest
 from feature_repo import bundle
 from feature_repo.targets import METRICS, QUANTILES
 from feature_repo.transformations.request import published_request
+from serving.explanations import Explainer
 from serving.model import LoadedModel
 from tests.training.sets import COLUMNS, few_trees, grown
 from training.bundles import write_bundle
 from training.card import model_card
 from training.dataset import TrainingSet
-from training.estimators import fit_lightgbm, predict
+from training.estimators import fit_lightgbm, growth_by, predict
 from training.evaluation import with_intervals
 from training.intervals import calibrate
 from training.onnx_export import predict_growth
@@ -62,8 +68,6 @@ def test_the_horizons_of_the_contract_are_those_that_were_calibrated(made):
 
 @pytest.mark.parametrize("part", bundle.DIGESTED_FILES)
 def test_a_part_that_was_changed_is_refused(made, part, tmp_path):
-    import shutil
-
     directory = shutil.copytree(made[0], tmp_path / "copy")
     with (directory / part).open("ab") as file:
         file.write(b" ")
@@ -128,6 +132,48 @@ def test_what_is_served_is_what_training_measured(made):
         np.testing.assert_allclose(
             logs[known][:, [0, 2]], measured.interval[metric][known], atol=1e-9
         )
+
+
+def test_trees_by_the_scale_of_growth_are_walked_as_onnxruntime_runs_them_to_the_bit(made):
+    model = LoadedModel(made[0], "1")
+    features, days = made[1].features[:300], np.arange(1, 31)
+    walked = model._growth(features, days)
+    assert model.engine == "trees"
+    np.testing.assert_array_equal(walked, model._by_session(features, days))
+    assert (walked >= 0).all()
+    assert (np.diff(walked, axis=2) >= 0).all()
+    native = lightgbm.Booster(model_file=made[0] / bundle.NATIVE_DIRECTORY / "views.txt")
+    rows = np.column_stack([features, np.full(len(features), 7, np.float32)])
+    np.testing.assert_allclose(walked[:, 0, 6], growth_by(native, rows), atol=1e-5)
+    assert np.abs(walked[:, 0, 6] - native.predict(rows)).max() > 0.1
+
+
+def test_a_graph_with_another_scale_is_left_to_onnxruntime(made, tmp_path):
+    directory = shutil.copytree(made[0], tmp_path / "copy")
+    graph = onnx.load(directory / bundle.MODEL_FILE)
+    (day,) = (c for c in graph.graph.initializer if c.name == "hours_of_day")
+    day.CopyFrom(onnx.numpy_helper.from_array(np.array([[24.001]]), day.name))
+    onnx.save(graph, directory / bundle.MODEL_FILE)
+    digests = made[2].digests | {
+        bundle.MODEL_FILE: bundle.file_digest(directory / bundle.MODEL_FILE)
+    }
+    changed = made[2].model_copy(update={"digests": digests})
+    (directory / bundle.CONTRACT_FILE).write_text(changed.model_dump_json())
+    assert LoadedModel(directory, "1").engine == "onnxruntime"
+
+
+@pytest.mark.parametrize("day", [1, 30])
+def test_the_terms_of_an_explanation_add_up_to_growth_before_calibration(made, day):
+    directory, model = made[0], LoadedModel(made[0], "1")
+    values = stored_values(model)
+    known = ~np.isnan(values).any(axis=1)
+    given = model.read(values[known][:1], np.array([AS_OF]))
+    told = asyncio.run(Explainer().explain(model, directory, given, "views", day, 3))
+    terms = {term["name"]: term["contribution_log10"] for term in told["terms"]}
+    calibrated = terms.pop("post_processing")
+    reached = np.log10(1.0 + given.counts[0, 0]) + model.growth_of(given, "views", day)
+    assert sum(terms.values()) == pytest.approx(reached, abs=1e-5)
+    assert sum(terms.values()) + calibrated == pytest.approx(told["log10_p50"], abs=1e-9)
 
 
 def stored_values(model):

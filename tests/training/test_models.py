@@ -4,7 +4,8 @@ import pytest
 
 from feature_repo.bundle import file_digest
 from tests.training.records import training_set
-from training.estimators import fit_lightgbm
+from tests.training.sets import few_trees, grown
+from training.estimators import fit_lightgbm, fit_one, predict
 from training.onnx_export import ExportDiffers, check_equal, write_onnx
 from training.params import read_params
 from training.settings import TrainingSettings
@@ -40,6 +41,29 @@ def test_predicted_growth_never_falls_with_the_horizon(boosters, seen):
     for question in seen.features[:40]:
         crossed = np.column_stack([np.tile(question, (60, 1)), days])
         assert (np.diff(boosters["views"].predict(crossed)) >= 0).all()
+
+
+def test_growth_that_goes_by_a_power_of_age_is_learnt_better_by_the_scale_of_age(monkeypatch):
+    random = np.random.default_rng(4)
+
+    def law(n, seed):
+        drawn = grown(n, seed)
+        age, waited = 10 ** random.uniform(0.3, 3, n), random.uniform(0, 24, n)
+        drawn.features[:, 4], drawn.features[:, 5] = age, waited
+        row, days = drawn.labels["row"].to_numpy(), drawn.labels["horizon_days"].to_numpy()
+        growth = 0.7 * np.log10(1 + (waited[row] + 24 * days) / age[row])
+        noise = random.normal(0, 0.05 * growth)
+        return drawn._replace(labels=drawn.labels.assign(views=growth + noise)), growth
+
+    (fitted_on, _), (asked, growth) = law(1_000, 5), law(1_000, 6)
+
+    def error():
+        booster = fit_one(fitted_on, "views", few_trees())
+        return np.sqrt(np.mean((predict(booster, asked) - growth) ** 2))
+
+    by_scale = error()
+    monkeypatch.setattr("training.estimators.scale_of", lambda columns, matrix: None)
+    assert by_scale < 0.7 * error()
 
 
 def test_the_exported_graph_answers_as_the_native_model_does(boosters, seen, tmp_path):
