@@ -6,7 +6,7 @@ from typing import Any
 from training.dataset import SERVICES, TrainingSet
 from training.evaluation import Row
 
-TARGET = {"published": "log growth", "draft": "the log count"}
+TARGET = {"published": "log growth by the scale of age", "draft": "the log count"}
 NOT_FOR = {"published": "videos nobody has observed yet", "draft": "videos that are live"}
 HEADLINES = ("all", "by_horizon", "first_snapshot")
 

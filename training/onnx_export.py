@@ -31,7 +31,8 @@ class ExportDiffers(TrainingError):
 
 def write_onnx(boosters: dict[str, lgb.Booster], path: Path) -> None:
     """Write one graph: input float32 (rows, columns), an output (rows, 1) per metric."""
-    nodes, initializers = [], []
+    nodes: list[onnx.NodeProto] = []
+    initializers: list[onnx.TensorProto] = []
     width = next(iter(boosters.values())).num_feature()
     columns = next(iter(boosters.values())).feature_name()
     is_scaled = set(AGE_SCALE_COLUMNS) <= set(columns)
