@@ -211,10 +211,13 @@ def _degraded_reasons(asked: Circumstances, seen: Basis) -> list[DegradedReason]
     reasons: list[DegradedReason] = []
     if seen.source != "online_store":
         reasons += ["online_store_unavailable", seen.source]
-    channel_times = seen.event_times[len(asked.model.plan.video.views) :]
-    if min([seen.observed_at, *channel_times]) < asked.now - asked.max_age_seconds:
+    oldest, lacks_channel = seen.observed_at, False
+    for time in seen.event_times[len(asked.model.plan.video.views) :]:
+        oldest = min(oldest, time)
+        lacks_channel |= time != time  # NaN: no row
+    if oldest < asked.now - asked.max_age_seconds:
         reasons.append("stale_features")
-    if any(time != time for time in channel_times):  # NaN: no row
+    if lacks_channel:
         reasons.append("channel_features_missing")
     if seen.observed_at > asked.now + CLOCK_TOLERANCE_SECONDS:
         reasons.append("clock_behind_data")

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
@@ -13,6 +13,7 @@ from feature_repo.bundle import FALLBACK_FILE, BundleError
 from serving.online_features import ReadPlan, StoredVector
 
 FloatArray = NDArray[np.float64]
+V = TypeVar("V")
 Source = Literal["online_store", "recent_features", "fallback_curves"]
 
 _COUNTS_PER_VECTOR = 10
@@ -38,21 +39,23 @@ class KnownCounts(NamedTuple):
 
 
 class RecentFeatures:
-    """The vectors read last, whole for some videos, counts alone for ten times as many."""
+    """The vectors read last, whole for some videos, counts alone for ten times as many others."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._vectors: OrderedDict[str, tuple[ReadPlan, Recalled]] = OrderedDict()
+        self._vectors: OrderedDict[str, tuple[ReadPlan, Recalled, KnownCounts]] = OrderedDict()
         self._counts: OrderedDict[str, KnownCounts] = OrderedDict()
 
     def remember(self, plan: ReadPlan, read: Recalled, known: KnownCounts) -> None:
         """Keep what was just read; whatever was not read for longest is forgotten."""
         video_id = read.vector.video_id
-        _keep(self._vectors, video_id, (plan, read), self._capacity)
-        _keep(self._counts, video_id, known, self._capacity * _COUNTS_PER_VECTOR)
+        dropped = _keep(self._vectors, video_id, (plan, read, known), self._capacity)
+        if dropped is not None:
+            video_id, (_, _, known) = dropped
+            _keep(self._counts, video_id, known, self._capacity * _COUNTS_PER_VECTOR)
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._vectors) + len(self._counts)
 
     def vector(self, plan: ReadPlan, video_id: str) -> Recalled | None:
         """Give a video's last vector, if the model being served reads the same features."""
@@ -63,7 +66,8 @@ class RecentFeatures:
 
     def counts(self, video_id: str) -> KnownCounts | None:
         """Give a video's last counts."""
-        return self._counts.get(video_id)
+        found = self._vectors.get(video_id)
+        return self._counts.get(video_id) if found is None else found[2]
 
     def forget(self, video_id: str) -> None:
         """Drop a video: the store says that it is not there any more."""
@@ -71,11 +75,11 @@ class RecentFeatures:
         self._counts.pop(video_id, None)
 
 
-def _keep(kept: "OrderedDict[str, Any]", key: str, value: Any, capacity: int) -> None:
+def _keep(kept: "OrderedDict[str, V]", key: str, value: V, capacity: int) -> tuple[str, V] | None:
+    """Keep a value as the newest; give what had to go for it."""
     kept[key] = value
     kept.move_to_end(key)
-    if len(kept) > capacity:
-        kept.popitem(last=False)
+    return kept.popitem(last=False) if len(kept) > capacity else None
 
 
 class FallbackCurves:

@@ -84,7 +84,7 @@ class ForecastRecord:
         features = self.features
         return binary_copy.row(
             (
-                UUID(self.forecast_id).bytes,
+                bytes.fromhex(self.forecast_id.replace("-", "")),
                 binary_copy.timestamp(self.asked_at),
                 binary_copy.timestamp(self.as_of),
                 self.situation.encode(),

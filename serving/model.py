@@ -64,7 +64,7 @@ class ModelInput:
 
     def missing_of(self, row: int) -> list[int]:
         """Give the positions of the columns that were null in a row."""
-        return np.flatnonzero(self.missing[row]).tolist()
+        return self.missing[row].nonzero()[0].tolist()
 
 
 class LoadedModel:

@@ -110,12 +110,12 @@ class ReadPlan:
         video = EntityPlan.of("video_id", by_key["video_id"], texts=_NAMES)
         return cls(video, EntityPlan.of("channel_id", by_key["channel_id"]))
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[tuple[str, str], ...]:
         """The (view, feature) of each value of a stored vector."""
         return self.video.numbers + self.channel.numbers
 
-    @property
+    @cached_property
     def views(self) -> tuple[str, ...]:
         """The view of each event time of a stored vector."""
         return self.video.views + self.channel.views
