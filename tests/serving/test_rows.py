@@ -1,0 +1,15 @@
+"""Fields picked from whole rows, however each was written."""
+
+import itertools
+
+from serving.online_features import EntityPlan
+
+
+def test_fields_are_picked_from_rows_in_any_order_with_some_absent_or_more() -> None:
+    plan = EntityPlan.of("channel_id", [("view", "a"), ("view", "b")])
+    stored = {field: b"value of " + field for field in (*plan.fields, b"more")}
+    for count in range(len(stored) + 1):
+        for order in itertools.permutations(stored, count):
+            row = [part for field in order for part in (field, stored[field])]
+            wanted = [stored[field] if field in order else None for field in plan.fields]
+            assert list(plan.picked(row)) == wanted
