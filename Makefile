@@ -51,7 +51,7 @@ LOCKS := requirements/dev.txt requirements/ingestion.txt requirements/training.t
 	requirements/jobs.txt
 # Environments of their own: what builds images, Airflow, what reads manifests, benchmarks' peers.
 OWN_LOCKS := requirements/build.txt requirements/airflow.txt requirements/checkov.txt \
-	requirements/kernels.txt requirements/bentoml.txt
+	requirements/kernels.txt requirements/bentoml.txt requirements/stores.txt
 
 .PHONY: help demo test test-full test-trial bench bench-regression bench-serving drill lint format up down install lock clean bench-ingestion
 

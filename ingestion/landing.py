@@ -1,6 +1,7 @@
 """The raw landing: every response as received, content-addressed, on a directory or S3."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -191,8 +192,15 @@ class Landing:
             ) from error
 
     def _create(self, path: str, content: bytes) -> None:
-        with contextlib.suppress(FileExistsError):
+        try:
             self._files.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return
+        except OSError as error:
+            # AWS names the condition that did not hold; other stores only say that one did not.
+            self._files.invalidate_cache(path)
+            if error.errno != errno.EINVAL or not self._files.exists(path):
+                raise
 
 
 def _unless_missing(error: OSError) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import yaml
@@ -166,49 +167,51 @@ def small_params(directory: Path) -> Path:
 
 @dataclass
 class Scheduler:
-    """A running Airflow, spoken to by its command line."""
+    """A running Airflow, spoken to by its REST API."""
 
-    environment: dict[str, str]
-
-    def run(self, *args: str) -> str:
-        done = subprocess.run(
-            [SCRIPT, *args],
-            env=self.environment,
-            check=True,
-            timeout=240,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return done.stdout
+    address: str
 
     def unpause(self, *dag_ids: str) -> None:
-        wait_for(lambda: set(dag_ids) <= {one["dag_id"] for one in self._json("list")}, seconds=240)
-        for dag_id in dag_ids:
-            self.run("dags", "unpause", "-y", dag_id)
+        """Switch DAGs on once they are parsed; one with a timetable starts its last interval's."""
+        wait_for(lambda: set(dag_ids) <= self._dags(), seconds=240)
+        with self._api() as api:
+            for dag_id in dag_ids:
+                changed = api.patch(f"/dags/{dag_id}", json={"is_paused": False})
+                changed.raise_for_status()
 
-    def was_started_by_asset(self, dag_id: str) -> bool:
-        """Tell whether such a run has ended well."""
-        return any(
-            run["run_id"].startswith("asset_triggered") and run["state"] == "success"
-            for run in self._json("list-runs", dag_id)
-        )
+    def runs(self, dag_id: str) -> list[tuple[str, str]]:
+        """Give what started each run of a DAG, and its state; oldest first."""
+        with self._api() as api:
+            asked = {"order_by": "run_after"}
+            found = api.get(f"/dags/{dag_id}/dagRuns", params=asked).raise_for_status().json()
+        return [(run["run_type"], run["state"]) for run in found["dag_runs"]]
 
-    def _json(self, *args: str) -> list[dict[str, str]]:
-        printed = self.run("dags", *args, "-o", "json")
-        _, brackets, listed = printed.partition("[{")  # what it logs comes first
-        found: list[dict[str, str]] = json.loads(brackets + listed) if brackets else []
-        return found
+    def _dags(self) -> set[str]:
+        try:
+            with self._api() as api:
+                found = api.get("/dags").raise_for_status().json()
+        except httpx.TransportError:
+            return set()
+        return {dag["dag_id"] for dag in found["dags"]}
+
+    @contextmanager
+    def _api(self) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=f"{self.address}/api/v2", timeout=60) as api:
+            token = api.get(f"{self.address}/auth/token").raise_for_status().json()["access_token"]
+            api.headers["Authorization"] = f"Bearer {token}"
+            yield api
 
 
 @contextmanager
 def running_scheduler(airflow: Airflow, **changes: str) -> Iterator[Scheduler]:
     """Airflow as `make airflow` runs it: scheduler, DAG processor and web server."""
-    environment = airflow.environment(AIRFLOW__API__PORT=str(free_port()), **changes)
+    port = str(free_port())
+    own = {"AIRFLOW__API__PORT": port, "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}
+    environment = airflow.environment(**own, **changes)
     with (airflow.home / "up.log").open("w") as log:
         process = subprocess.Popen([SCRIPT, "up"], env=environment, stdout=log, stderr=log)
     try:
-        yield Scheduler(environment)
+        yield Scheduler(f"http://127.0.0.1:{port}")
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
@@ -219,10 +222,13 @@ def running_scheduler(airflow: Airflow, **changes: str) -> Iterator[Scheduler]:
     assert alive == [], "Airflow left processes behind"
 
 
-def wait_for(holds: Callable[[], bool], *, seconds: float) -> None:
+def wait_for(
+    holds: Callable[[], bool], *, seconds: float, found: Callable[[], object] = str
+) -> None:
+    """Ask again until it holds; where it never does, say what was found instead."""
     give_up = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < give_up
+        assert time.monotonic() < give_up, found()
         time.sleep(1)
 
 

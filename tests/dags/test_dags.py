@@ -252,6 +252,9 @@ def test_new_observations_start_materialize_by_way_of_an_asset(
 ) -> None:
     forget_online(world)
     scheduler.unpause("materialize", "collect")
-    scheduler.run("dags", "trigger", "collect")
-    wait_for(lambda: scheduler.was_started_by_asset("materialize"), seconds=600)
+    wait_for(
+        lambda: ("asset_triggered", "success") in scheduler.runs("materialize"),
+        seconds=600,
+        found=lambda: (scheduler.runs("collect"), scheduler.runs("materialize")),
+    )
     assert online(world)

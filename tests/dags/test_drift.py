@@ -1,19 +1,28 @@
-"""The DAG `drift`, run for real on a platform that forecasts: what it decides."""
+"""The DAG `drift`, run for real on a platform that forecasts: what it decides, and starts."""
 
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from foreview.local import Servers
-from tests.dags.conftest import Airflow, small_params
+from observability.database import connected
+from serving.registry import model_name
+from tests.dags.conftest import Airflow, running_scheduler, small_params, wait_for
 from tests.observability.conftest import ask
 from tests.observability.platform import END, Platform, open_platform
 
-pytestmark = [pytest.mark.trial, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.trial, pytest.mark.timeout(2400)]
 
 DAY = timedelta(days=1)
+TENFOLD = """
+    UPDATE forecast_log SET answer = jsonb_set(answer, '{metrics,views,forecasts}', (
+        SELECT jsonb_agg(jsonb_set(one, '{p50}', to_jsonb(10 * (one->>'p50')::float)))
+        FROM jsonb_array_elements(answer #> '{metrics,views,forecasts}') AS one
+    )) WHERE answer #> '{metrics,views,forecasts}' IS NOT NULL
+"""
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +69,39 @@ def test_drift_and_skew_are_looked_for_and_retraining_is_wanted_only_where_it_ma
     assert honest["answers"]["skew"]["skewed"] is False
     drifted = honest["answers"]["drift"]["drifted"]
     assert honest["tasks"]["want_retraining"] == ("success" if drifted else "skipped")
+
+
+def test_drift_starts_a_training_whose_model_waits_for_a_person(
+    platform: Platform, airflow: Airflow, mlflow_uri: str
+) -> None:
+    # As if it had begun to promise ten times the views.
+    with connected(platform.url, platform.schema) as connection:
+        connection.execute(TENFOLD)
+    before, champion = versions(mlflow_uri)
+
+    with running_scheduler(airflow, FOREVIEW_PROMOTION="manual") as scheduler:
+        # Switched on, it trains for the last week, in the one slot that there is; only then comes
+        # what drift asks for.
+        scheduler.unpause("retrain", "drift")
+        wait_for(
+            lambda: ("asset_triggered", "success") in scheduler.runs("retrain"),
+            seconds=1200,
+            found=lambda: (scheduler.runs("drift"), scheduler.runs("retrain")),
+        )
+        assert scheduler.runs("drift") == [("scheduled", "success")]
+        assert scheduler.runs("retrain")[0] == ("scheduled", "success")
+
+    after, still = versions(mlflow_uri)
+    assert len(after) == len(before) + 2
+    assert still == champion
+
+
+def versions(mlflow_uri: str) -> tuple[set[str], str]:
+    """Give the versions of the model for published videos, and the champion's."""
+    name = model_name("synthetic", "published")
+    with httpx.Client(base_url=f"{mlflow_uri}/api/2.0/mlflow", timeout=30) as api:
+        asked = {"filter": f"name='{name}'", "max_results": 1000}
+        found = api.get("/model-versions/search", params=asked).raise_for_status().json()
+        alias = {"name": name, "alias": "champion"}
+        champion = api.get("/registered-models/alias", params=alias).raise_for_status().json()
+    return {one["version"] for one in found["model_versions"]}, champion["model_version"]["version"]

@@ -1,4 +1,4 @@
-"""compose.yaml, really up: stores, registry, servers behind the balancer, Airflow, Prometheus."""
+"""compose.yaml, really up: stores, registry, servers behind haproxy, Airflow, Prometheus."""
 
 import json
 import os
@@ -8,16 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import httpx
 import psycopg
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from feature_repo.bundle import bundle_digest
 from foreview.servers.state import free_port
+from ingestion.emulator.world import synthetic_world
+from ingestion.landing import Landing
 from tests.containers import ROOT, Containers, open_containers, wait_until
 from tests.serving.bundles import copy_bundle, write_bundle
 from tests.serving.conftest import NOW, Store, register, unique_id
@@ -25,7 +30,9 @@ from tests.serving.conftest import NOW, Store, register, unique_id
 pytestmark = [pytest.mark.trial, pytest.mark.timeout(1800)]
 
 COMPOSE = Path(sys.executable).parent / "podman-compose"
-PORTS = ("", "_POSTGRES", "_REDIS", "_MLFLOW", "_PROMETHEUS", "_ALERTMANAGER", "_AIRFLOW")
+PORTS = ("", "_POSTGRES", "_REDIS", "_S3", "_MLFLOW", "_PROMETHEUS", "_ALERTMANAGER", "_AIRFLOW")
+END = datetime(2026, 7, 1, tzinfo=UTC)
+EMULATED = {"seed": 7, "days": 20, "channels": 2}
 
 
 @dataclass
@@ -55,6 +62,19 @@ class Platform:
     def address(self, port: str) -> str:
         return f"127.0.0.1:{self.variables[f'FOREVIEW{port}_PORT']}"
 
+    @property
+    def database(self) -> str:
+        password = self.variables["POSTGRES_PASSWORD"]
+        return f"postgresql://foreview:{password}@{self.address('_POSTGRES')}/foreview"
+
+    def job(self, youtube: str, *args: str) -> None:
+        """Run a command of ours beside the stack, on an emulator that is called so."""
+        address = f"http://{youtube}:8090"
+        options = [
+            f"--env={name}={address}" for name in ("FOREVIEW_YOUTUBE_ENDPOINT", "FOREVIEW_CLOCK")
+        ]
+        self.compose("run", "--rm", "--no-deps", *options, "job", *args)
+
     def logs(self) -> str:
         names = self.containers.podman("ps", "--all", "--format={{.Names}}").split()
         own = [name for name in names if name.startswith(self.project)]
@@ -69,7 +89,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     for name in ("serving", "jobs", "airflow", "stores"):
         containers.build(name)
     ports = {f"FOREVIEW{port}_PORT": str(free_port()) for port in PORTS}
-    given = {"POSTGRES_PASSWORD": secrets.token_hex(8), "FOREVIEW_CLOCK": NOW.isoformat()}
+    given = {name: secrets.token_hex(8) for name in ("POSTGRES_PASSWORD", "S3_SECRET_KEY")}
+    given |= {"FOREVIEW_CLOCK": NOW.isoformat()}
     running = Platform(containers, f"fv{secrets.token_hex(4)}", given | ports)
     try:
         running.compose("up", "--detach")
@@ -116,7 +137,7 @@ def test_a_forecast_is_answered_also_while_an_instance_is_killed(
 
 
 def test_healthchecks_pass_and_setup_ended_well(platform: Platform, video: str) -> None:
-    for service in ("postgresql", "redis", "api1"):
+    for service in ("postgresql", "redis", "s3", "api1"):
         name = platform.container(service)
         wait_until(lambda name=name: is_healthy(platform, name), seconds=120, why_not=platform.logs)
     state = "--format={{.State.Status}} {{.State.ExitCode}}"
@@ -170,9 +191,7 @@ def test_a_dag_runs_its_command_on_the_stores_of_the_stack(platform: Platform, v
         return {run["run_id"]: run["state"] for run in json.loads(printed[printed.find("[{") :])}
 
     wait_until(lambda: states()["asked"] == "success", seconds=300, why_not=platform.logs)
-    password = platform.variables["POSTGRES_PASSWORD"]
-    stored = f"postgresql://foreview:{password}@{platform.address('_POSTGRES')}/foreview"
-    with psycopg.connect(stored) as connection:
+    with psycopg.connect(platform.database) as connection:
         query = "SELECT count(*) FROM foreview.job_runs WHERE job = 'outcomes'"
         assert connection.execute(query).fetchone() != (0,)
 
@@ -182,11 +201,56 @@ def airflow(platform: Platform, *args: str) -> str:
     return platform.containers.podman("exec", platform.container("airflow"), *command)
 
 
+@pytest.fixture
+def s3(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of the stack's S3, whose address and keys the environment holds for others too."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{platform.address('_S3')}")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "foreview")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", platform.variables["S3_SECRET_KEY"])
+    return boto3.client("s3")
+
+
+def test_models_lie_in_s3_which_asks_for_its_key(platform: Platform, video: str, s3: Any) -> None:
+    listed = s3.list_objects_v2(Bucket="foreview-models")["Contents"]
+    assert [one["Size"] for one in listed if one["Key"].endswith("/contract.json")]
+    stranger = boto3.client("s3", aws_secret_access_key="guessed")
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        stranger.list_objects_v2(Bucket="foreview-models")
+
+
+def test_collected_answers_lie_in_s3_and_outlive_its_server(
+    platform: Platform, video: str, s3: Any
+) -> None:
+    youtube = f"{platform.project}_youtube"
+    world = synthetic_world(**EMULATED, end=END)
+    options = [f"--{name}={value}" for name, value in EMULATED.items()]
+    serve = ["emulate", "--host=0.0.0.0", f"--end={END.isoformat()}", *options]
+    platform.compose("run", "--detach", "--no-deps", "--name", youtube, "job", *serve)
+    platform.job(youtube, "targets", "add", world.channels.each[0].channel_id)
+    platform.job(youtube, "collect", "--once")
+
+    landing = Landing("s3://foreview-landing/raw")
+    landed = set(landing.refs())
+    with psycopg.connect(platform.database) as connection:
+        known = connection.execute("SELECT raw_ref FROM foreview.ingested_responses").fetchall()
+    assert landed == {ref for (ref,) in known}
+    assert landed
+    bodies = {ref: landing.get(ref).body for ref in landed}
+    assert any(json.loads(body)["kind"] == "youtube#videoListResponse" for body in bodies.values())
+
+    platform.containers.podman("kill", platform.container("s3"))
+    platform.compose("start", "s3")
+    address = f"http://{platform.address('_S3')}/healthz"
+    wait_until(lambda: succeeds(address), seconds=60, why_not=platform.logs)
+    assert {ref: Landing(landing.url).get(ref).body for ref in landed} == bodies
+
+
 def test_only_loopback_is_open() -> None:
     done = subprocess.run(
         [COMPOSE, "--file", "compose.yaml", "config"],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": "x"},
+        env={"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": "x", "S3_SECRET_KEY": "x"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -11,7 +11,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-DOCKERFILES = [ROOT / "serving" / "Dockerfile", ROOT / "dags" / "Dockerfile"]
+DOCKERFILES = [
+    ROOT / "serving" / "Dockerfile",
+    ROOT / "dags" / "Dockerfile",
+    ROOT / "k8s" / "stores.Dockerfile",
+]
 SCRIPTS = [
     ROOT / "dags" / "airflow.sh",
     ROOT / "benchmarks" / "regression",
@@ -80,3 +84,10 @@ def test_servers_of_the_matrix_are_the_oldest_and_newest_that_the_readme_names()
         assert oldest is not None
         assert chosen[0][name.lower()] == oldest[1]
     assert {one["python"] for one in chosen} == {"3.11", "3.12"}
+
+
+def test_every_lock_is_scanned_for_known_weaknesses() -> None:
+    scan = yaml.safe_load((ROOT / ".github" / "workflows" / "scan.yml").read_text())
+    asked = scan["jobs"]["locks"]["steps"][-1]["with"]["scan-args"].split()
+    locks = {path for path in (ROOT / "requirements").glob("*.txt") if path.stem != "overrides"}
+    assert set(asked) == {f"--lockfile=requirements.txt:requirements/{path.name}" for path in locks}

@@ -1,15 +1,21 @@
 """Every export as people have them adds up; an S3 landing is the landing of a directory."""
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
+import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
 from feature_repo.clock import fixed_clock
+from foreview.servers.state import free_port
 from ingestion.errors import LandingError
 from ingestion.landing import Landing
 from ingestion.loading import load
@@ -43,18 +49,69 @@ def test_every_row_of_an_export_is_loaded_known_or_refused_for_a_reason(
     assert again["reasons"] == told["reasons"]
 
 
+@pytest.fixture(scope="module", params=["moto", "seaweedfs"])
+def endpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """An S3: AWS's imitation, and a real server, which words refusals otherwise."""
+    opened = {"moto": moto, "seaweedfs": seaweedfs}[request.param]
+    with opened(tmp_path_factory.mktemp(request.param)) as address:
+        yield address
+
+
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty bucket `landing`, which the environment leads to."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    client = boto3.client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket="landing")
+    yield
+    for one in client.list_objects_v2(Bucket="landing").get("Contents", []):
+        client.delete_object(Bucket="landing", Key=one["Key"])
+    client.delete_bucket(Bucket="landing")
+
+
+@contextmanager
+def moto(directory: Path) -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    boto3.client("s3").create_bucket(Bucket="landing")
-    yield endpoint
+    yield "http://{}:{}".format(*server.get_host_and_port())
     server.stop()
+
+
+@contextmanager
+def seaweedfs(directory: Path) -> Iterator[str]:
+    data = directory / "seaweedfs"
+    data.mkdir()
+    parts = ("s3", "master", "volume", "filer")
+    ports = {f"{part}{kind}": free_port() for part in parts for kind in (".port", ".port.grpc")}
+    settings = {"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1", "volume.max": 1}
+    settings |= {"s3": "true", "master.telemetry": "false", "s3.port.iceberg": 0, **ports}
+    settings |= {"s3.port.lance": 0, "master.volumeSizeLimitMB": 64, "volume.preStopSeconds": 0}
+    command = [f"-{name}={value}" for name, value in settings.items()]
+    weed = Path(sys.executable).parent / "weed"
+    with (directory / "seaweedfs.log").open("w") as log:
+        server = subprocess.Popen([weed, "server", *command], stdout=log, stderr=log)
+    try:
+        endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+        wait_for_s3(endpoint, directory / "seaweedfs.log")
+        yield endpoint
+    finally:
+        server.kill()  # asked politely it waits for half a minute
+        server.wait(timeout=30)
+
+
+def wait_for_s3(endpoint: str, log: Path) -> None:
+    give_up = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(f"{endpoint}/healthz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < give_up, log.read_text()[-4000:]
+        time.sleep(0.1)
 
 
 def put(landing: Landing, body: bytes = b"{}") -> str:
@@ -64,7 +121,7 @@ def put(landing: Landing, body: bytes = b"{}") -> str:
     )  # fmt: skip
 
 
-def test_s3_holds_what_a_directory_holds(s3: str, tmp_path: Path) -> None:
+def test_s3_holds_what_a_directory_holds(s3: None, tmp_path: Path) -> None:
     on_s3, on_disk = Landing("s3://landing/raw"), Landing(str(tmp_path))
     ref = put(on_s3)
     assert ref == put(on_disk)
@@ -76,7 +133,7 @@ def test_s3_holds_what_a_directory_holds(s3: str, tmp_path: Path) -> None:
     assert list(on_s3.refs()) == []
 
 
-def test_an_object_that_is_there_is_never_written_again(s3: str) -> None:
+def test_an_object_that_is_there_is_never_written_again(s3: None) -> None:
     landing = Landing("s3://landing/raw")
     ref = put(landing)
     client = boto3.client("s3")
@@ -89,7 +146,7 @@ def test_an_object_that_is_there_is_never_written_again(s3: str) -> None:
 
 
 def test_an_s3_that_cannot_be_reached_is_one_clear_error(
-    s3: str, monkeypatch: pytest.MonkeyPatch
+    s3: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ingestion import landing as module
 
