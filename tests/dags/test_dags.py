@@ -31,7 +31,7 @@ from tests.dags.conftest import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.trial, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.trial, pytest.mark.timeout(2400)]
 
 DAGS = {path.stem for path in (ROOT / "dags").glob("*.py")}
 DAY = timedelta(days=1)

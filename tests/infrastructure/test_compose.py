@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ pytestmark = [pytest.mark.trial, pytest.mark.timeout(1800)]
 
 COMPOSE = Path(sys.executable).parent / "podman-compose"
 PORTS = ("", "_POSTGRES", "_REDIS", "_S3", "_MLFLOW", "_PROMETHEUS", "_ALERTMANAGER", "_AIRFLOW")
+# Prints the hash of each module that an image holds.
+MODULES = """
+import hashlib, json, pathlib, ingestion
+root = pathlib.Path(ingestion.__file__).parents[1]
+print(json.dumps({
+    str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+    for package in ("feature_repo", "ingestion", "training", "observability")
+    for file in (root / package).rglob("*.py")
+}))
+"""
 END = datetime(2026, 7, 1, tzinfo=UTC)
 EMULATED = {"seed": 7, "days": 20, "channels": 2}
 
@@ -42,6 +53,7 @@ class Platform:
     containers: Containers
     project: str
     variables: Mapping[str, str]
+    images: Mapping[str, str]
 
     def compose(self, *args: str, check: bool = True) -> str:
         command = [str(COMPOSE), "--project-name", self.project, "--file", "compose.yaml", *args]
@@ -86,12 +98,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     containers = open_containers(tmp_path_factory.mktemp("podman"))
     if shutil.which("iptables") is None:
         pytest.skip("podman makes no network here: apt install iptables")
-    for name in ("serving", "jobs", "airflow", "stores"):
-        containers.build(name)
+    images = {name: containers.build(name) for name in ("serving", "jobs", "airflow", "stores")}
     ports = {f"FOREVIEW{port}_PORT": str(free_port()) for port in PORTS}
     given = {name: secrets.token_hex(8) for name in ("POSTGRES_PASSWORD", "S3_SECRET_KEY")}
     given |= {"FOREVIEW_CLOCK": NOW.isoformat()}
-    running = Platform(containers, f"fv{secrets.token_hex(4)}", given | ports)
+    running = Platform(containers, f"fv{secrets.token_hex(4)}", given | ports, images)
     try:
         running.compose("up", "--detach")
         yield running
@@ -121,6 +132,16 @@ def succeeds(url: str) -> bool:
         return httpx.get(url, timeout=10).is_success
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize("image", ["jobs", "airflow"])
+def test_an_image_holds_this_tree_and_not_one_that_was_built_before(
+    platform: Platform, image: str
+) -> None:
+    python = ("run", "--rm", "--entrypoint=/opt/foreview/bin/python")
+    held = json.loads(platform.containers.podman(*python, platform.images[image], "-c", MODULES))
+    assert held == {name: sha256((ROOT / name).read_bytes()).hexdigest() for name in held}
+    assert len(held) > 100
 
 
 def test_a_forecast_is_answered_also_while_an_instance_is_killed(
