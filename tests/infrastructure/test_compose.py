@@ -235,7 +235,7 @@ def s3(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_models_lie_in_s3_which_asks_for_its_key(platform: Platform, video: str, s3: Any) -> None:
     listed = s3.list_objects_v2(Bucket="foreview-models")["Contents"]
     assert [one["Size"] for one in listed if one["Key"].endswith("/contract.json")]
-    stranger = boto3.client("s3", aws_secret_access_key="guessed")
+    stranger = boto3.client("s3", aws_access_key_id="foreview", aws_secret_access_key="guessed")
     with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
         stranger.list_objects_v2(Bucket="foreview-models")
 
@@ -247,9 +247,12 @@ def test_collected_answers_lie_in_s3_and_outlive_its_server(
     world = synthetic_world(**EMULATED, end=END)
     options = [f"--{name}={value}" for name, value in EMULATED.items()]
     serve = ["emulate", "--host=0.0.0.0", f"--end={END.isoformat()}", *options]
-    platform.compose("run", "--detach", "--no-deps", "--name", youtube, "job", *serve)
-    platform.job(youtube, "targets", "add", world.channels.each[0].channel_id)
-    platform.job(youtube, "collect", "--once")
+    try:
+        platform.compose("run", "--detach", "--no-deps", "--name", youtube, "job", *serve)
+        platform.job(youtube, "targets", "add", world.channels.each[0].channel_id)
+        platform.job(youtube, "collect", "--once")
+    finally:
+        platform.containers.podman("rm", "--force", "--time=1", youtube, check=False)
 
     landing = Landing("s3://foreview-landing/raw")
     landed = set(landing.refs())
