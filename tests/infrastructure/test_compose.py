@@ -85,7 +85,7 @@ class Platform:
         options = [
             f"--env={name}={address}" for name in ("FOREVIEW_YOUTUBE_ENDPOINT", "FOREVIEW_CLOCK")
         ]
-        self.compose("run", "--rm", "--no-deps", *options, "job", *args)
+        self.compose("--profile", "job", "run", "--rm", "--no-deps", *options, "job", *args)
 
     def logs(self) -> str:
         names = self.containers.podman("ps", "--all", "--format={{.Names}}").split()
@@ -248,7 +248,8 @@ def test_collected_answers_lie_in_s3_and_outlive_its_server(
     options = [f"--{name}={value}" for name, value in EMULATED.items()]
     serve = ["emulate", "--host=0.0.0.0", f"--end={END.isoformat()}", *options]
     try:
-        platform.compose("run", "--detach", "--no-deps", "--name", youtube, "job", *serve)
+        detached = ("--detach", "--no-deps", "--name", youtube)
+        platform.compose("--profile", "job", "run", *detached, "job", *serve)
         platform.job(youtube, "targets", "add", world.channels.each[0].channel_id)
         platform.job(youtube, "collect", "--once")
     finally:
