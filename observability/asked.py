@@ -42,7 +42,8 @@ _FORECASTS = """
 """
 # Where truths fell among the quantiles: below, lower and upper half of the interval, above.
 _TRUTHS = """
-    SELECT metric, days, count(*) FILTER (WHERE round(observed_count) < p10),
+    SELECT metric, days, count(DISTINCT channel_id),
+        count(*) FILTER (WHERE round(observed_count) < p10),
         count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count < p50),
         count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count >= p50),
         count(*) FILTER (WHERE round(observed_count) > p90)
@@ -118,10 +119,14 @@ def forecast_growth(
 
 def truth_places(
     connection: Connection, world: str, start: datetime, end: datetime
-) -> dict[tuple[str, int], FloatArray]:
-    """Count where truths due in [start, end] fell among p10, p50 and p90: four places."""
+) -> dict[tuple[str, int], tuple[FloatArray, int]]:
+    """Count where truths due in [start, end] fell among p10, p50 and p90, and of how many channels.
+
+    Returns:
+        By metric and horizon: four places, from below the interval to above it, and channels.
+    """
     asked = {"world": world, "start": start, "end": end}
     return {
-        (metric, days): np.array(counts, dtype=np.float64)
-        for metric, days, *counts in connection.execute(_TRUTHS, asked)
+        (metric, days): (np.array(counts, dtype=np.float64), channels)
+        for metric, days, channels, *counts in connection.execute(_TRUTHS, asked)
     }

@@ -152,8 +152,9 @@ def _drifts(
             found.append(
                 drift.forecast_drift(name, reference, weights, growth, channels, is_new=is_anew)
             )
-    for (metric, day), places in asked.truth_places(connection, world, *window).items():
-        found.append(drift.label_drift(f"{metric}_{day}d", places))
+    truths = asked.truth_places(connection, world, *window)
+    for (metric, day), (places, of_channels) in truths.items():
+        found.append(drift.label_drift(f"{metric}_{day}d", places, of_channels))
     return found
 
 

@@ -149,15 +149,18 @@ def forecast_drift(
     return Drift("forecast", name, status, size, len(current), *_measures(apart), note=note)
 
 
-def label_drift(name: str, places: FloatArray) -> Drift:
-    """Compare where truths fell among the quantiles with the shares they promise."""
+def label_drift(name: str, places: FloatArray, channels: int) -> Drift:
+    """Compare where truths fell among the quantiles with the shares they promise.
+
+    As with forecasts, what chance may do goes by the number of channels whose truths they are.
+    """
     total = float(places.sum())
     if total < MIN_ROWS:
         return Drift("label", name, "too_few", float("inf"), int(total))
     shares = places / total
     psi = index(TRUTH_SHARES, shares, 1e9, total)
     ks = float(np.max(np.abs(np.cumsum(shares - TRUTH_SHARES))))
-    limit = PSI_LIMIT + CHANCE_FACTOR * (len(places) - 1) / total
+    limit = PSI_LIMIT + CHANCE_FACTOR * (len(places) - 1) / min(channels, total)
     note = f"{shares[1] + shares[2]:.0%} inside the interval, {shares[2] + shares[3]:.0%} above p50"
     status: Status = "drifted" if psi > limit else "stable"
     return Drift("label", name, status, float("inf"), int(total), psi, ks, note=note)

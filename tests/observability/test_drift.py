@@ -107,10 +107,16 @@ def test_a_new_way_to_count_views_is_told_apart_from_drift() -> None:
 
 
 def test_truths_outside_their_intervals_are_a_drift_of_labels() -> None:
-    as_promised = drift.label_drift("views_7d", np.array([50.0, 200.0, 200.0, 50.0]))
-    all_above = drift.label_drift("views_7d", np.array([5.0, 45.0, 150.0, 300.0]))
-    few = drift.label_drift("views_7d", np.array([0.0, 0.0, 0.0, 100.0]))
+    as_promised = drift.label_drift("views_7d", np.array([50.0, 200.0, 200.0, 50.0]), 300)
+    all_above = drift.label_drift("views_7d", np.array([5.0, 45.0, 150.0, 300.0]), 300)
+    few = drift.label_drift("views_7d", np.array([0.0, 0.0, 0.0, 100.0]), 100)
     assert [one.status for one in (as_promised, all_above, few)] == ["stable", "drifted", "too_few"]
+
+
+def test_truths_of_few_channels_may_be_off_together_by_chance() -> None:
+    places = np.array([25.0, 100.0, 255.0, 120.0])  # 75 % above p50
+    assert drift.label_drift("views_7d", places, 400).status == "drifted"
+    assert drift.label_drift("views_7d", places, 20).status == "stable"
 
 
 @settings(deadline=None, max_examples=25)
