@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.trial, pytest.mark.timeout(2400)]
 
 DAY = timedelta(days=1)
 TENFOLD = """
-    UPDATE forecast_log SET answer = jsonb_set(answer, '{metrics,views,forecasts}', (
+    UPDATE forecast_log SET answer = jsonb_set(answer::jsonb, '{metrics,views,forecasts}', (
         SELECT jsonb_agg(jsonb_set(one, '{p50}', to_jsonb(10 * (one->>'p50')::float)))
-        FROM jsonb_array_elements(answer #> '{metrics,views,forecasts}') AS one
-    )) WHERE answer #> '{metrics,views,forecasts}' IS NOT NULL
+        FROM jsonb_array_elements(answer::jsonb #> '{metrics,views,forecasts}') AS one
+    ))::json WHERE answer #> '{metrics,views,forecasts}' IS NOT NULL
 """
 
 

@@ -148,16 +148,16 @@ def test_a_skew_is_called_that_and_nothing_else(watched: Platform, tmp_path: Pat
 
 
 def test_drift_is_called_that_and_nothing_else(watched: Platform, tmp_path: Path) -> None:
-    nudge(watched, "log10_views_growth_1d", 0.3)
+    nudge(watched, "growth_exponent_1d", 0.5)
     with ModelRegistry(watched.environment["FOREVIEW_MLFLOW_TRACKING_URI"]) as models:
         sources = checks.Sources(watched.url, watched.schema, models, watched.clock)
         drifted = checks.check_drift(sources, "synthetic", 9, tmp_path / "drift.html")
     found = alerts(watched, tmp_path)
     with connected(watched.url, watched.schema) as connection:
         connection.execute("DELETE FROM drift_results")
-    assert drifted[0].name == "log10_views_growth_1d"
+    assert drifted[0].name == "growth_exponent_1d"
     assert drifted[0].status == "drifted"
-    assert "log10_views_growth_1d" in (tmp_path / "drift.html").read_text()
+    assert "growth_exponent_1d" in (tmp_path / "drift.html").read_text()
     assert found == {"FeatureDrift"}
 
 
