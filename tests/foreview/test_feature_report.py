@@ -50,7 +50,10 @@ def params():
 def questions():
     """Questions over four months, whose growth is told by views; a channel is of one country."""
     drawn = grown(2_800, seed=3)
-    labels = drawn.labels.assign(horizon_days=np.tile([1.0, 3.0, 7.0, 2.0], 2_800))
+    days = np.tile([1.0, 3.0, 7.0, 2.0], 2_800)
+    longer = np.log10(1 + days) / np.log10(1 + drawn.labels["horizon_days"])
+    labels = drawn.labels.assign(horizon_days=days)
+    labels[["views", "likes", "comments"]] = labels[["views", "likes", "comments"]].mul(longer, 0)
     moments = pd.DatetimeIndex(drawn.rows["event_timestamp"])[labels["row"]]
     labels["observed_at"] = moments + pd.to_timedelta(labels["horizon_days"], unit="D")
     drawn = drawn._replace(labels=labels)
