@@ -117,7 +117,11 @@ def played(
     config.write_text(yaml.safe_dump_all(of_kind(manifests, "ConfigMap")))
     try:
         told = podman.podman("kube", "play", "--network=host", f"--configmap={config}", str(pod))
-        yield told.split()[-1]
+        container = told.split()[-1]
+        yield container
+        # As Kubernetes ends it: asked, with the time its pod is given. `kube down` alone may kill.
+        seconds = pod_spec(manifests[0])["terminationGracePeriodSeconds"]
+        podman.podman("stop", f"--time={seconds}", container)
     finally:
         podman.podman("kube", "down", str(pod), check=False)
         podman.podman("secret", "rm", *secrets, check=False)
