@@ -128,8 +128,5 @@ def small_params() -> Params:
         update={
             "lightgbm": trees | {"num_threads": 2},
             "intervals": params.intervals.model_copy(update={"min_labels": 100}),
-            "robustness": params.robustness.model_copy(
-                update={"rows": 5000, "fold_rows": 2500, "trees": {"n_estimators": 15}}
-            ),
         }
     )

@@ -5,7 +5,7 @@ Runs last of those that share the platform: it leaves faults behind.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -70,11 +70,20 @@ def _named(matchers: list[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def watched(healthy_platform: Platform) -> Platform:
-    healthy_platform.materialize()
-    pipeline.outcomes(healthy_platform.url, healthy_platform.schema, healthy_platform.clock)
-    check(healthy_platform)
-    return healthy_platform
+def watched(healthy_platform: Platform) -> Iterator[Platform]:
+    """The platform, which others use too: what was logged is afterwards as it was before."""
+    platform = healthy_platform
+    platform.materialize()
+    pipeline.outcomes(platform.url, platform.schema, platform.clock)
+    check(platform)
+    with connected(platform.url, platform.schema) as connection:
+        connection.execute("CREATE TABLE logged_before AS TABLE forecast_log")
+        yield platform
+        connection.execute("DELETE FROM job_runs WHERE job = 'outcomes'")
+        for changed in ("forecast_outcomes", "drift_results", "skew_results", "forecast_log"):
+            connection.execute(f"DELETE FROM {changed}".encode())
+        connection.execute("INSERT INTO forecast_log TABLE logged_before")
+        connection.execute("DROP TABLE logged_before")
 
 
 def check(platform: Platform) -> None:
