@@ -104,10 +104,11 @@ def _contributions(
             f"The bundle's native models cannot be read: {error}"
         ) from error
     answered, scale = model.growth_of(given, metric, day), model.scale_of(given, day)
+    told = contributions.sum()
     if scale is not None:  # the same for every term: what videos of that age gain by that day
         contributions = contributions * scale
-        answered = contributions.sum() if answered == 0.0 > contributions.sum() else answered
-    if abs(contributions.sum() - answered) > _TOLERANCE:
+        told = max(told * scale, 0.0)  # growth by scale is never taken for less than none
+    if abs(told - answered) > _TOLERANCE:
         raise ExplanationUnavailable("The bundle's native models are not those of its graph")
     return contributions
 

@@ -41,7 +41,7 @@ class _Picker:
 
     def __call__(self, row: Reply) -> Reply:
         """Pick from a row: field, value, field, value, as Redis gives it."""
-        if not row:
+        if not row or not self._wanted:
             return [None] * len(self._wanted)
         fields, values = row[::2], [*row[1::2], None]
         order, pick = self._known.get(fields[0] or b"", (None, None))

@@ -117,7 +117,7 @@ def _ensembles(nodes: Sequence[Node]) -> dict[str, _Ensemble]:
     for node in nodes:
         if node.operation == "TreeEnsembleRegressor":
             found[node.outputs[0]] = _ensemble(node.attributes)
-        elif node.inputs[0] in found and node.operation in ("Identity", *_TIMES_SCALE):
+        elif node.operation in ("Identity", *_TIMES_SCALE) and node.inputs[0] in found:
             found[node.outputs[0]] = found[node.inputs[0]]
         elif node.operation not in _AGE_SCALE:
             raise OtherGraph(f"the graph holds a {node.operation}")

@@ -59,11 +59,20 @@ def test_a_later_horizon_walks_on_as_if_asked_alone(model):
         np.testing.assert_array_equal(alone[:, :, 0], together[:, :, at])
 
 
-def test_a_graph_that_is_no_plain_trees_is_left_to_onnxruntime(tmp_path):
+def with_a_base(graph):
+    graph.node[0].attribute.append(onnx.helper.make_attribute("base_values", [1.0]))
+
+
+def with_a_node_without_inputs(graph):
+    graph.node.insert(0, onnx.helper.make_node("Constant", [], ["unused"], value_float=1.0))
+
+
+@pytest.mark.parametrize("change", [with_a_base, with_a_node_without_inputs])
+def test_a_graph_that_is_no_plain_trees_is_left_to_onnxruntime(tmp_path, change):
     contract = write_bundle(tmp_path, "synthetic", trees=3)
     path = tmp_path / bundle.MODEL_FILE
     graph = onnx.load(path)
-    graph.graph.node[0].attribute.append(onnx.helper.make_attribute("base_values", [1.0]))
+    change(graph.graph)
     onnx.save(graph, path)
     outputs = [metric.output for metric in contract.metrics.values()]
     with pytest.raises(OtherGraph):
