@@ -34,8 +34,8 @@ def _extension() -> Any:
 def _absent(*names: str) -> Iterator[None]:
     """Let imports of modules fail that are not there yet.
 
-    numba takes scipy and cffi along where they are installed, for what no kernel does: a server that
-    starts would wait for them.
+    numba takes scipy and cffi along where they are installed, for what no kernel does: a
+    server that starts would wait for them.
     """
     hidden: dict[str, Any] = {name: None for name in names if name not in sys.modules}
     sys.modules.update(hidden)
