@@ -4,9 +4,11 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
+from feature_repo.targets import METRICS
+from serving.trees import Forest
 from tests.training.sets import COLUMNS, few_trees, grown
 from training.estimators import fit_lightgbm
-from training.onnx_export import TOLERANCE, check_equal, write_onnx
+from training.onnx_export import TOLERANCE, check_equal, predict_growth, write_onnx
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,24 @@ def test_a_threshold_between_neighbouring_floats_is_not_rounded_up(tmp_path):
     booster = lgb.train(settings, lgb.Dataset(matrix, target, params=fine), 30)
     write_onnx({"views": booster}, tmp_path / "model.onnx")
     assert check_equal({"views": booster}, tmp_path / "model.onnx", matrix) < TOLERANCE
+
+
+def test_where_trees_answer_less_than_no_growth_it_is_none_in_graph_and_kernel(tmp_path):
+    seen = grown(500, 5)
+    labels = seen.labels.assign(**{metric: seen.labels[metric] - 0.3 for metric in METRICS})
+    boosters = fit_lightgbm(seen._replace(labels=labels), few_trees())
+    write_onnx(boosters, tmp_path / "model.onnx")
+    matrix, days = seen.matrix(seen.labels)[:200], 7
+    matrix[:, -1] = days
+    graph = predict_growth(tmp_path / "model.onnx", matrix)
+    forest = Forest(tmp_path / "model.onnx", METRICS, [column.name for column in COLUMNS])
+    walked = forest.evaluate(matrix[:, :-1], np.array([days]))
+    for at, metric in enumerate(METRICS):
+        less = boosters[metric].predict(matrix) < 0
+        assert 20 < less.sum() < 200
+        np.testing.assert_array_equal(graph[metric] == 0, less)
+        np.testing.assert_array_equal(walked[:, at, 0] == 0, less)
+        np.testing.assert_allclose(walked[:, at, 0], graph[metric], atol=1e-6)
 
 
 def test_nulls_go_down_the_same_branch_in_every_column_and_all_at_once(boosters, tmp_path):
