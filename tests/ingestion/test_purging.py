@@ -119,8 +119,8 @@ def _everything(warehouse, landing, redis_url, tmp_path) -> str:
         told += map(str, connection.execute(text("SELECT * FROM video_metadata_seen")))
     told += [str(landing.get(ref)) for ref in landing.refs()]
     with Redis.from_url(redis_url) as redis:
-        told += [str(key) for key in redis.scan_iter()]
-    for path in tmp_path.rglob("*"):
+        told += sorted({str(key) for key in redis.scan_iter()})  # a resize changes SCAN's order
+    for path in sorted(tmp_path.rglob("*")):
         if path.is_file() and path.read_bytes()[:4] == b"PAR1":
             told.append(str(pq.read_table(path).to_pylist()))
         elif path.suffix == ".log":
