@@ -62,7 +62,7 @@ def evaluate(
     only; private servers are started where none is set, and stopped afterwards.
     """
     from foreview import recorded
-    from training.card import score_table
+    from training.card import coverage_by_tier, score_table
     from training.plain import beside_plain
     from training.progress import steps
 
@@ -83,7 +83,7 @@ def evaluate(
     if json_file is not None:
         json_file.write_text(json.dumps({"rows": rows, "censoring": censored}, indent=1))
     shown = [r for r in rows if r["metric"] == "views" and r["subset"] in SHOWN]
-    click.echo("\n".join([*score_table(shown), "", beside_plain(rows)]))
+    click.echo("\n".join([*score_table(shown), "", beside_plain(rows), coverage_by_tier(rows)]))
 
 
 class Workbench:

@@ -9,6 +9,7 @@ from training.evaluation import Row
 TARGET = {"published": "log growth by the scale of age", "draft": "the log count"}
 NOT_FOR = {"published": "videos nobody has observed yet", "draft": "videos that are live"}
 HEADLINES = ("all", "by_horizon", "first_snapshot")
+COVERAGE, MOST_OFF, LEAST_IN_GROUP = 0.8, 0.03, 500
 
 
 def model_card(facts: Mapping[str, Any], fitted_on: TrainingSet, rows: list[Row]) -> str:
@@ -34,6 +35,31 @@ def model_card(facts: Mapping[str, Any], fitted_on: TrainingSet, rows: list[Row]
         "",
     ]
     return "\n".join(lines)
+
+
+def coverage_by_tier(rows: list[Row]) -> str:
+    """Say in which tiers and horizons 80 % intervals of views are off, in a line for people.
+
+    Those with LEAST_IN_GROUP labels count; beside each is its interval over drawn channels.
+    """
+    groups = [
+        row
+        for row in rows
+        if (row["situation"], row["metric"]) == ("published", "views")
+        and row["subset"].startswith("tier:")
+        and row["coverage_80"] is not None
+        and row["n"] >= LEAST_IN_GROUP
+    ]
+    off = [
+        f"{row['subset'].removeprefix('tier:')} +{row['horizon_days']} d {row['coverage_80']:.3f} "
+        f"[{_cell(row['coverage_80_low'])}, {_cell(row['coverage_80_high'])}]"
+        for row in groups
+        if abs(row["coverage_80"] - COVERAGE) > MOST_OFF
+    ]
+    return (
+        f"80 % intervals of views hold within 3 points in {len(groups) - len(off)} of "
+        f"{len(groups)} groups by tier and horizon; off: {', '.join(off) or 'none'}"
+    )
 
 
 def score_table(rows: list[Row]) -> list[str]:

@@ -142,7 +142,7 @@ def _scores(
     errors = np.column_stack(medians) - truth[:, np.newaxis]
     intervals = [None if m.interval is None else m.interval[metric][chosen] for m in models]
     return [
-        point_scores(median, of) | interval_scores(median, interval, truth) | ends
+        point_scores(median, of) | interval_scores(median, interval, of) | ends
         for median, interval, ends in zip(
             medians, intervals, rmse_intervals(errors, of), strict=True
         )

@@ -16,6 +16,9 @@ CONFIDENCE = 0.95
 LEVELS = (0.1, 0.5, 0.9)
 # A rank correlation of fewer videos says nothing.
 LEAST_OF_CHANNEL = 5
+INTERVAL_SCORES = (
+    "coverage_80", "coverage_80_low", "coverage_80_high", "width_80_log10", "pinball_log10",
+)  # fmt: skip
 
 
 class Bootstrap(NamedTuple):
@@ -96,20 +99,26 @@ def point_scores(median: FloatArray, of: Group) -> dict[str, Any]:
     }
 
 
-def interval_scores(
-    median: FloatArray, interval: FloatArray | None, truth: FloatArray
-) -> dict[str, Any]:
-    """Score 80 % intervals: coverage, width, and the mean pinball loss of the three quantiles."""
+def interval_scores(median: FloatArray, interval: FloatArray | None, of: Group) -> dict[str, Any]:
+    """Score 80 % intervals: coverage, width, and the mean pinball loss of the three quantiles.
+
+    Videos of a channel miss together, so that the interval of the coverage is over drawn channels;
+    null where a single channel makes it.
+    """
     if interval is None:
-        return {"coverage_80": None, "width_80_log10": None, "pinball_log10": None}
+        return dict.fromkeys(INTERVAL_SCORES)
     low, high = interval.T
+    covered = (low <= of.truth) & (of.truth <= high)
     quantiles = zip(LEVELS, (low, median, high), strict=True)
-    losses = [pinball(truth, quantile, level) for level, quantile in quantiles]
-    return {
-        "coverage_80": float(np.mean((low <= truth) & (truth <= high))),
-        "width_80_log10": float(np.mean(high - low)),
-        "pinball_log10": float(np.mean(losses)),
-    }
+    losses = [pinball(of.truth, quantile, level) for level, quantile in quantiles]
+    ends = _drawn_means(covered[:, np.newaxis].astype(np.float64), of)
+    values = (
+        float(np.mean(covered)),
+        *((None, None) if ends is None else map(float, ends[:, 0])),
+        float(np.mean(high - low)),
+        float(np.mean(losses)),
+    )
+    return dict(zip(INTERVAL_SCORES, values, strict=True))
 
 
 def rmse_intervals(errors: FloatArray, of: Group) -> list[dict[str, Any]]:
@@ -119,15 +128,30 @@ def rmse_intervals(errors: FloatArray, of: Group) -> list[dict[str, Any]]:
         errors: Shape (labels, models).
         of: The labels.
     """
+    ends = _drawn_means(errors**2, of)
+    if ends is None:
+        return [{"rmse_log10_low": None, "rmse_log10_high": None}] * errors.shape[1]
+    return [
+        {"rmse_log10_low": float(low), "rmse_log10_high": float(high)}
+        for low, high in np.sqrt(ends).T
+    ]
+
+
+def _drawn_means(values: FloatArray, of: Group) -> FloatArray | None:
+    """Give the ends of the bootstrap interval of means, shape (2, columns); None of one channel.
+
+    Args:
+        values: Shape (labels, columns).
+        of: The labels.
+    """
     channels = of.weights.shape[1]
     if channels < 2:
-        return [{"rmse_log10_low": None, "rmse_log10_high": None}] * errors.shape[1]
-    squares = np.column_stack([np.bincount(of.channel, e**2, channels) for e in errors.T])
+        return None
+    sums = np.column_stack([np.bincount(of.channel, column, channels) for column in values.T])
     counts = of.weights @ np.bincount(of.channel, minlength=channels)
     drawn = counts > 0
-    rmse = np.sqrt((of.weights[drawn] @ squares) / counts[drawn, np.newaxis])
-    ends = np.quantile(rmse, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
-    return [{"rmse_log10_low": float(low), "rmse_log10_high": float(high)} for low, high in ends.T]
+    means = (of.weights[drawn] @ sums) / counts[drawn, np.newaxis]
+    return np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
 
 
 def pinball(truth: FloatArray, quantile: FloatArray, level: float) -> FloatArray:

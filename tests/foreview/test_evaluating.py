@@ -28,7 +28,7 @@ KEYS = {
     "mae_log10", "r2", "r2_growth", "spearman", "mdape", "coverage_80", "width_80_log10",
     "bias_log10", "spearman_within_channel", "mrse", "pinball_log10", "rmse_log10_low",
     "rmse_log10_high", "spearman_within_channel_low", "spearman_within_channel_high",
-    "channels_ranked",
+    "channels_ranked", "coverage_80_low", "coverage_80_high",
 }  # fmt: skip
 MODELS = {
     "lightgbm": False,
@@ -136,6 +136,7 @@ def test_the_table_for_people_shows_views(evaluated: tuple[Result, Rows]) -> Non
     assert "| all | views | 1 | lightgbm |" in result.stdout
     assert "| first_snapshot | views |  | shrunk_channel_mean |" in result.stdout
     assert "RMSE of views by plain LightGBM's: all +1 d " in result.stdout
+    assert "80 % intervals of views hold within 3 points in " in result.stdout
 
 
 def test_other_data_are_only_scored_on_and_all_of_them_are(

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.records import DAY, START, training_set
+from training.card import coverage_by_tier
 from training.evaluation import Scored, evaluate
 from training.promotion import against_champion, coverage_holds
 from training.scores import average_ranks
@@ -139,3 +140,37 @@ def test_the_interval_of_an_error_is_that_of_drawn_channels():
     low, high = np.quantile(draws, [0.025, 0.975])
     assert row["rmse_log10_low"] == pytest.approx(low, rel=0.1)
     assert row["rmse_log10_high"] == pytest.approx(high, rel=0.1)
+
+
+def test_the_interval_of_a_coverage_is_that_of_drawn_channels():
+    # Ten labels of each of forty channels, covered together or not at all.
+    random = np.random.default_rng(5)
+    asked = training_set([10.0] * 400, [1.0] * 400, [0.0] * 400)
+    channel = np.repeat(np.arange(40), 10)
+    asked = asked._replace(rows=asked.rows.assign(channel_id=[f"UC{c}" for c in channel]))
+    truth, missed = asked.truth("views"), channel < 10
+    ends = np.column_stack([truth - 0.1 + missed, truth + 0.1 + missed])
+    scored = Scored("m", False, dict.fromkeys(METRICS, truth), dict.fromkeys(METRICS, ends))
+    row, only = (
+        evaluate(asked, [scored], {"all": chosen})[0]
+        for chosen in (np.ones(400, dtype=bool), channel == 0)
+    )
+    draws = [np.mean(random.random(40) >= 0.25) for _ in range(4_000)]
+    assert row["coverage_80"] == pytest.approx(0.75)
+    assert row["coverage_80_low"] == pytest.approx(np.quantile(draws, 0.025), abs=0.03)
+    assert row["coverage_80_high"] == pytest.approx(np.quantile(draws, 0.975), abs=0.03)
+    assert (only["coverage_80"], only["coverage_80_low"]) == (0.0, None)
+
+
+def test_tiers_whose_intervals_do_not_hold_are_named_with_their_chance():
+    def row(subset: str, coverage: float | None, n: int = 500) -> dict:
+        ends = {"coverage_80_low": 0.65, "coverage_80_high": None}
+        where = {"situation": "published", "metric": "views", "horizon_days": 7, "n": n}
+        return where | ends | {"subset": subset, "coverage_80": coverage}
+
+    told = coverage_by_tier(
+        [row("tier:1e4", 0.82), row("tier:1e6", 0.726), row("all", 0.5), row("tier:1e5", None),
+         row("tier:1e7", 0.5, n=499)]
+    )  # fmt: skip
+    assert "in 1 of 2 groups" in told
+    assert told.endswith("off: 1e6 +7 d 0.726 [0.650, ]")
