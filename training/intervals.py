@@ -24,6 +24,8 @@ EVERY_GROUP = "all"
 
 # A group with enough labels in all has a table; each of its horizons may have a tenth of them.
 GROUP_HORIZONS = 10
+# What the tables of all groups weigh in a group's own, by the labels that make it a group.
+WIDER_WEIGHT = 0.3
 
 
 def calibrate(
@@ -78,14 +80,15 @@ def _by_group(
         if of.sum() >= min_labels:
             made[name] = _table(score[of], days[of], min_labels // GROUP_HORIZONS)
     tables = {name: table for name, table in made.items() if table is not None}
-    return {name: _drawn_to_wider(name, tables, min_labels) for name in tables}
+    weight = WIDER_WEIGHT * min_labels
+    return {name: _drawn_to_wider(name, tables, weight) for name in tables}
 
 
-def _drawn_to_wider(name: str, tables: dict[str, OffsetTable], weight: int) -> OffsetTable:
+def _drawn_to_wider(name: str, tables: dict[str, OffsetTable], weight: float) -> OffsetTable:
     """Draw a group's quantiles towards those of all groups, which weigh as so many labels.
 
-    Quantiles of a few hundred errors move more by chance than groups differ. A mean of tables that
-    neither fall nor cross does neither.
+    Quantiles of a few hundred errors move by chance; drawn too much, large tiers would get the
+    intervals of small ones. A mean of tables that neither fall nor cross does neither.
     """
     group, at, band = name.partition("@")
     wider = tables.get(f"{EVERY_GROUP}{at}{band}") or tables.get(EVERY_GROUP)
@@ -100,15 +103,19 @@ def _drawn_to_wider(name: str, tables: dict[str, OffsetTable], weight: int) -> O
 
 
 def _table(score: FloatArray, days: FloatArray, least: int) -> OffsetTable | None:
-    """Give the offsets of every horizon with so many labels; None where there is none."""
-    by_day = {h: np.sort(score[days == h]) for h in range(1, MAX_HORIZON_DAYS + 1)}
-    horizons = [h for h, scores in by_day.items() if len(scores) >= max(least, 2)]
+    """Give the offsets of every horizon with so many labels; None where there is none.
+
+    Errors of neighbouring horizons count too, those within a third: there are few far ahead, and
+    the fifth day errs as the sixth does.
+    """
+    n = [int((days == h).sum()) for h in range(MAX_HORIZON_DAYS + 1)]
+    horizons = [h for h in range(1, MAX_HORIZON_DAYS + 1) if n[h] >= max(least, 2)]
     if not horizons:
         return None
-    scores = [by_day[h] for h in horizons]
+    scores = [score[(3 * h <= 4 * days) & (3 * days <= 4 * h)] for h in horizons]
     p10, p50, p90 = (tuple(map(float, column)) for column in isotonic_quantiles(scores).T)
     return OffsetTable(
-        horizons=tuple(horizons), p10=p10, p50=p50, p90=p90, n=tuple(len(part) for part in scores)
+        horizons=tuple(horizons), p10=p10, p50=p50, p90=p90, n=tuple(n[h] for h in horizons)
     )
 
 

@@ -50,20 +50,32 @@ def test_a_group_is_as_wide_as_its_own_errors():
 
 def test_a_small_group_is_drawn_to_all_groups_and_neither_falls_nor_crosses():
     # By hand: 1,000 errors of -0.5 to 0.5 of one tier, 3,000 twice as wide of another; the others
-    # weigh as 500 labels, so that the first keeps 2 / 3 of its own quantile.
+    # weigh as 150 labels, so that the first keeps 1,000 / 1,150 of its own quantile.
     days, growth = [1.0] * 4_000, 0.1 + 0.11 * np.tile(np.linspace(-0.5, 0.5, 1_000), 4)
     growth[1_000:] = 0.1 + 0.11 * np.tile(np.linspace(-1, 1, 1_000), 3)
     held_out = training_set([900.0] * 4_000, days, growth.tolist())
     held_out.features[1_000:, 1] = 5.5
     intervals = calibrate(held_out, {m: np.full(4_000, 0.1) for m in METRICS}, 500)
     small, large, every = (intervals.tables["views"][f"{t}@older"] for t in ("1e4", "1e5", "all"))
-    assert small.p90[0] == pytest.approx(2 / 3 * 0.4 + 1 / 3 * every.p90[0], abs=0.002)
-    assert large.p90[0] == pytest.approx(6 / 7 * 0.8 + 1 / 7 * every.p90[0], abs=0.002)
+    assert small.p90[0] == pytest.approx((1000 * 0.4 + 150 * every.p90[0]) / 1150, abs=0.002)
+    assert large.p90[0] == pytest.approx((3000 * 0.8 + 150 * every.p90[0]) / 3150, abs=0.002)
     falling = calibrate(noisy(20_000, 5), {m: np.full(20_000, 0.1) for m in METRICS}, 500)
     for table in falling.tables["views"].values():
         columns = np.array([table.p10, table.p50, table.p90])
         assert (np.diff(columns, axis=1) >= 0).all()
         assert (np.diff(columns, axis=0) >= 0).all()
+
+
+def test_a_horizon_is_measured_with_its_neighbours_but_not_with_horizons_further_off():
+    # Errors of up to 0.1 at one day, 0.2 at two, 0.4 at eight, 0.6 at nine, 0.8 at ten days.
+    most = {1: 0.1, 2: 0.2, 8: 0.4, 9: 0.6, 10: 0.8}
+    scores = {day: np.linspace(-wide, wide, 600) for day, wide in most.items()}
+    growth = 0.1 + 0.11 * np.concatenate(list(scores.values()))
+    held_out = training_set([900.0] * 3_000, np.repeat(list(most), 600).tolist(), growth.tolist())
+    table = calibrate(held_out, {m: np.full(3_000, 0.1) for m in METRICS}, 500).tables["views"]
+    together = np.quantile(np.concatenate([scores[8], scores[9], scores[10]]), 0.9)
+    assert table["all"].p90 == pytest.approx([0.08, 0.16, *[together] * 3], abs=0.002)
+    assert table["all"].n == (600,) * 5
 
 
 def test_horizons_with_too_few_labels_are_not_answered():
