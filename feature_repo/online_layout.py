@@ -18,6 +18,7 @@ JOIN_KEY_OF_VIEW = {
 }
 
 Scalar = float | int | str | bytes | bool
+Encoded = bytes | bytearray
 ScalarKind = Literal["double", "float", "int64", "int32", "string", "bytes", "bool", "timestamp"]
 
 _STRING_TYPE, _INT64_TYPE = 2, 4
@@ -118,7 +119,7 @@ def encode_value(value: Scalar | None, kind: ScalarKind) -> bytes:
     return tag + _encode_varint(int(value) & 0xFFFFFFFFFFFFFFFF)
 
 
-def decode_value(data: bytes | None) -> Scalar | None:
+def decode_value(data: Encoded | None) -> Scalar | None:
     """Decode a stored value; None for a null and for a field that is absent.
 
     Raises:
@@ -133,7 +134,7 @@ def decode_value(data: bytes | None) -> Scalar | None:
         raise LayoutError(f"{data[:20]!r} is no scalar of Feast's layout") from error
 
 
-def decode_text(data: bytes | None) -> str | None:
+def decode_text(data: Encoded | None) -> str | None:
     """Decode a stored text; None for a null and for a field that is absent.
 
     Raises:
@@ -147,7 +148,7 @@ def decode_text(data: bytes | None) -> str | None:
     raise LayoutError(f"{value!r} is stored where a text is expected")
 
 
-def decode_numbers(values: Sequence[bytes | None]) -> NDArray[np.float64]:
+def decode_numbers(values: Sequence[Encoded | None]) -> NDArray[np.float64]:
     """Decode many stored numbers at once, shape (len(values),); NaN where null or absent.
 
     Doubles, the usual case, are decoded as one buffer; anything else one by one.
@@ -170,7 +171,7 @@ def encode_timestamp(seconds: int, nanos: int) -> bytes:
     return encoded
 
 
-def decode_timestamp(data: bytes | None) -> float:
+def decode_timestamp(data: Encoded | None) -> float:
     """Decode a stored event timestamp to epoch seconds; NaN where the row is absent."""
     if data is None:
         return float("nan")
@@ -183,7 +184,7 @@ def decode_timestamp(data: bytes | None) -> float:
     return decode_nanos(data) / 1_000_000_000
 
 
-def decode_nanos(data: bytes) -> int:
+def decode_nanos(data: Encoded) -> int:
     """Decode a stored event timestamp to epoch nanoseconds, exactly."""
     parts = {0x08: 0, 0x10: 0}
     at = 0
@@ -193,7 +194,7 @@ def decode_nanos(data: bytes) -> int:
     return _signed(parts[0x08]) * 1_000_000_000 + parts[0x10]
 
 
-def _number(data: bytes | None) -> float:
+def _number(data: Encoded | None) -> float:
     value = decode_value(data)
     if value is None:
         return float("nan")
@@ -202,7 +203,7 @@ def _number(data: bytes | None) -> float:
     return float(value)
 
 
-def _decode_scalar(kind: ScalarKind | None, data: bytes) -> Scalar:
+def _decode_scalar(kind: ScalarKind | None, data: Encoded) -> Scalar:
     if kind == "double":
         return float(struct.unpack("<d", data[1:])[0])
     if kind == "float":
@@ -211,7 +212,7 @@ def _decode_scalar(kind: ScalarKind | None, data: bytes) -> Scalar:
         length, start = _decode_varint(data, 1)
         if start + length != len(data):
             raise LayoutError(f"{data[:20]!r} is cut short")
-        return data[start:].decode() if kind == "string" else data[start:]
+        return data[start:].decode() if kind == "string" else bytes(data[start:])
     if kind is None:
         raise LayoutError(f"{data[:20]!r} is no scalar of Feast's layout")
     value = _signed(_decode_varint(data, 1)[0])
@@ -231,7 +232,7 @@ def _encode_varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def _decode_varint(data: bytes, at: int) -> tuple[int, int]:
+def _decode_varint(data: Encoded, at: int) -> tuple[int, int]:
     value, shift = 0, 0
     while True:
         byte = data[at]

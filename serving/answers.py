@@ -1,25 +1,30 @@
 """From quantiles to the answer a client reads and the record that is logged; pure."""
 
+import itertools
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import orjson
 
 from feature_repo.segments import TIERS
-from feature_repo.targets import METRICS
+from feature_repo.targets import METRICS, QUANTILES
 from serving.contracts import DEFAULT_DAYS, DegradedReason, Reason
 from serving.draft_model import DraftModel
 from serving.fallback import Source
-from serving.forecast_log import ForecastRecord
+from serving.forecast_log import ForecastRecord, VectorLayout
 from serving.model import LoadedModel, ModelInput
 from serving.online_features import StoredVector
 
 # A simulated clock is read a few times a second; what it lags by then is no fault of the data's.
 CLOCK_TOLERANCE_SECONDS = 1.0
+
+# Stands in a form for a count; what a count will never be.
+_FIRST_PLACE, _PLACE = 10**15, re.compile(rb"\b1000000000000\d{3}\b")
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Basis(NamedTuple):
         counts: Present counts, in the order of the model's metrics; NaN when hidden.
         tier: The channel's.
         features: The model's inputs; None for curves, which have none.
-        missing: Positions of the model's columns that were null.
+        missing: The model's columns that were null.
     """
 
     video_id: str
@@ -68,11 +73,15 @@ class Basis(NamedTuple):
     counts: Sequence[float]
     tier: str
     features: Any
-    missing: list[int]
+    missing: Sequence[str]
 
 
 def basis(
-    vector: StoredVector, given: ModelInput, row: int, read_seconds_ago: float | None
+    model: LoadedModel,
+    vector: StoredVector,
+    given: ModelInput,
+    row: int,
+    read_seconds_ago: float | None,
 ) -> Basis:
     """Give what the model's answer about one video rests on."""
     return Basis(
@@ -85,7 +94,7 @@ def basis(
         given.counts[row].tolist(),
         TIERS[given.tiers[row]],
         given.features[row],
-        given.missing_of(row),
+        _chosen(model.layout, given.missing[row].tobytes()),
     )
 
 
@@ -101,12 +110,10 @@ def answer(
         quantiles: Rounded counts, by metric of the model, horizon and quantile; NaN for none.
     """
     model = asked.model
-    as_of = datetime.fromtimestamp(as_of_seconds, UTC)
+    as_of = _instant(as_of_seconds)
     reasons = _degraded_reasons(asked, seen)
     counts = dict(zip(model.metrics, seen.counts, strict=True))
-    columns = model.columns
-    missing = columns if seen.features is None else [columns[at] for at in seen.missing]
-    forecast_id = str(uuid4())
+    forecast_id = new_forecast_id()
     told = orjson.dumps(
         {
             "forecast_id": forecast_id,
@@ -114,7 +121,7 @@ def answer(
             "channel_id": seen.channel_id,
             "world": model.world,
             "as_of": as_of,
-            "observed_at": datetime.fromtimestamp(seen.observed_at, UTC),
+            "observed_at": _instant(seen.observed_at),
             "feature_age_seconds": as_of_seconds - seen.observed_at,
             "features_from": seen.source,
             "features_read_seconds_ago": seen.read_seconds_ago,
@@ -122,8 +129,8 @@ def answer(
             "model_digest": model.digest,
             "degraded": bool(reasons),
             "degraded_reasons": reasons,
-            "missing_features": missing,
-            "metrics": metric_answers(model, asked.question, counts, quantiles, as_of_seconds),
+            "missing_features": seen.missing,
+            "metrics": _metrics_told(model, asked.question, counts, quantiles, as_of_seconds),
         },
         option=orjson.OPT_UTC_Z,
     )
@@ -138,7 +145,7 @@ def answer(
         model_version=model.version,
         model_digest=model.digest,
         request=asked.question.logged(),
-        columns=columns,
+        layout=model.layout,
         features=seen.features,
         counts=counts,
         tier=seen.tier,
@@ -149,6 +156,58 @@ def answer(
         degraded=reasons,
         answer=told,
     )
+
+
+def new_forecast_id() -> str:
+    """Draw a random UUID (version 4, RFC 9562), without the cost of making it an object first."""
+    drawn = secrets.token_hex(16)
+    return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-8{drawn[17:20]}-{drawn[20:]}"
+
+
+def _metrics_told(
+    model: LoadedModel,
+    question: Question,
+    counts: Mapping[str, float],
+    quantiles: list[list[list[float]]],
+    as_of_seconds: float,
+) -> Any:
+    """Give `metric_answers` as JSON, or as they are where there is a number missing."""
+    form = _form(model, question, as_of_seconds)
+    if form is not None:
+        numbers: list[float] = []
+        for metric in question.metrics:
+            numbers.append(counts[metric])
+            for ahead in quantiles[model.position_of[metric]]:
+                numbers += ahead
+        try:
+            return orjson.Fragment(form % tuple(numbers))
+        except ValueError:
+            pass  # a count is hidden: NaN is no number
+    return metric_answers(model, question, counts, quantiles, as_of_seconds)
+
+
+@lru_cache(maxsize=256)
+def _form(model: LoadedModel, question: Question, as_of_seconds: float) -> bytes | None:
+    """Give `metric_answers` as JSON with a place for each number, in the order of the question.
+
+    Most answers of a moment differ in their numbers alone. None where some are never told.
+    """
+    positions = model.position_of
+    if not all(
+        metric in positions and model.supported_days[positions[metric]].issuperset(question.days)
+        for metric in question.metrics
+    ):
+        return None
+    places = map(float, itertools.count(_FIRST_PLACE))
+    counts: dict[str, float] = {}
+    quantiles: list[list[list[float]]] = [[] for _ in positions]
+    for metric in question.metrics:
+        counts[metric] = next(places)
+        quantiles[positions[metric]] = [
+            list(itertools.islice(places, len(QUANTILES))) for _ in question.days
+        ]
+    told = orjson.dumps(metric_answers(model, question, counts, quantiles, as_of_seconds))
+    return _PLACE.sub(b"%d", told.replace(b"%", b"%%"))
 
 
 def metric_answers(
@@ -178,6 +237,17 @@ def metric_answers(
             "forecasts": ahead,
         }
     return answers
+
+
+@lru_cache(maxsize=256)
+def _chosen(layout: VectorLayout, is_chosen: bytes) -> list[str]:
+    """Name the columns that are marked; never changed by who gets it."""
+    return list(itertools.compress(layout.columns, is_chosen))
+
+
+@lru_cache(maxsize=1024)
+def _instant(epoch_seconds: float) -> datetime:
+    return datetime.fromtimestamp(epoch_seconds, UTC)
 
 
 @lru_cache(maxsize=256)

@@ -18,6 +18,7 @@ from feature_repo.transformations.request import (
     DRAFT_REQUEST_FEATURES,
     draft_request,
 )
+from serving.forecast_log import VectorLayout
 from serving.model import offset_tables, open_session, supported_horizons
 from serving.online_features import EntityPlan
 
@@ -70,6 +71,7 @@ class DraftModel:
         self.situation = self.contract.situation
         self.metrics = tuple(self.contract.metrics)
         self.columns = tuple(column.name for column in self.contract.columns)
+        self.layout = VectorLayout(self.columns)
         self.plan = EntityPlan.of("channel_id", _stored(self.contract))
         self.position_of = {metric: at for at, metric in enumerate(self.metrics)}
         self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]

@@ -5,14 +5,13 @@ import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import orjson
 
 from feature_repo.statuses import age_limit_seconds
 from feature_repo.transformations.declared import DEFAULT
-from serving.answers import Question, metric_answers
+from serving.answers import Question, metric_answers, new_forecast_id
 from serving.champion import Champion
 from serving.contracts import Draft, DraftComparison
 from serving.draft_model import DraftModel, Drafts
@@ -60,7 +59,7 @@ class Drafter:
         quantiles = np.rint(counted[0]).tolist()
         missing = [model.columns[at] for at in np.flatnonzero(np.isnan(features[0])).tolist()]
         reasons = self._reasons(observed)
-        forecast_id = str(uuid4())
+        forecast_id = new_forecast_id()
         told = orjson.dumps(
             {
                 "forecast_id": forecast_id,
@@ -90,7 +89,7 @@ class Drafter:
                 model_version=model.version,
                 model_digest=model.digest,
                 request=question.logged() | {"draft": draft.model_dump(mode="json")},
-                columns=model.columns,
+                layout=model.layout,
                 features=features[0],
                 counts={},
                 tier=tier,

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -41,12 +40,21 @@ _ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _log = logging.getLogger(__name__)
 
 
+class VectorLayout:
+    """The order of a vector's features: its id names it, the table vector_layouts tells it."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        self.columns = columns
+        digest = hashlib.md5(",".join(columns).encode(), usedforsecurity=False)
+        self.id = UUID(digest.hexdigest())
+
+
 @dataclass(slots=True)
 class ForecastRecord:
     """One forecast, cheap to make; it becomes a row later.
 
     `answer` is the JSON that is sent and logged. `features` are the model's float32 inputs, in
-    the order of `columns`: written in full, they replay to the bit.
+    the order of `layout`: written in full, they replay to the bit.
     """
 
     forecast_id: str
@@ -59,7 +67,7 @@ class ForecastRecord:
     model_version: str
     model_digest: str
     request: Mapping[str, Any]
-    columns: tuple[str, ...]
+    layout: VectorLayout
     features: NDArray[np.float32] | None
     counts: Mapping[str, float]
     tier: str
@@ -98,7 +106,7 @@ class ForecastRecord:
                 orjson.dumps(times),
                 self.answer,
                 binary_copy.texts(self.degraded),
-                None if features is None else layout_of(self.columns).bytes,
+                None if features is None else self.layout.id.bytes,
                 None if features is None else binary_copy.reals(features),
             )
         )
@@ -120,7 +128,7 @@ class ForecastLog:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._known_layouts: set[tuple[str, ...]] = set()
+        self._known_layouts: set[UUID] = set()
         self._task: asyncio.Task[None] | None = None
 
     def append(self, entry: ForecastRecord) -> None:
@@ -212,13 +220,13 @@ class ForecastLog:
             return
         if self._connection is None or self._connection.closed:
             self._connection, self._known_layouts = await self._connect(), set()
-        layouts = {entry.columns for _, entry in batch if entry.features is not None}
-        for columns in layouts - self._known_layouts:
+        layouts = {entry.layout.id: entry.layout for _, entry in batch}
+        for name in layouts.keys() - self._known_layouts:
             await self._connection.execute(
                 "INSERT INTO vector_layouts VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                [layout_of(columns), list(columns)],
+                [name, list(layouts[name].columns)],
             )
-            self._known_layouts.add(columns)
+            self._known_layouts.add(name)
         command = sql.SQL("COPY forecast_log ({}) FROM STDIN (FORMAT binary)").format(
             sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
         )
@@ -249,12 +257,6 @@ class ForecastLog:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-
-
-@lru_cache(maxsize=64)
-def layout_of(columns: tuple[str, ...]) -> UUID:
-    """Name the order of a vector's features; the table vector_layouts tells the features."""
-    return UUID(hashlib.md5(",".join(columns).encode(), usedforsecurity=False).hexdigest())
 
 
 def _document(content: Mapping[str, Any]) -> bytes:

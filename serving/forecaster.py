@@ -200,8 +200,8 @@ class Forecaster:
         vector = one.vector
         if not one.is_fresh:
             age = asyncio.get_running_loop().time() - one.read_at
-            return basis(vector, given, row, round(age, 3))
-        seen = basis(vector, given, row, None)
+            return basis(model, vector, given, row, round(age, 3))
+        seen = basis(model, vector, given, row, None)
         known = KnownCounts(
             vector.channel_id, vector.world, seen.observed_at, vector.event_times,
             tuple(seen.counts), seen.tier,
@@ -220,7 +220,7 @@ class Forecaster:
         quantiles = model.curves.quantiles(model.metrics, known, as_of, asked.question.days)
         seen = Basis(
             video_id, known.channel_id, known.event_times, "fallback_curves", None,
-            known.observed_at, known.counts, known.tier, None, [],
+            known.observed_at, known.counts, known.tier, None, model.columns,
         )  # fmt: skip
         return answer(asked, seen, as_of, quantiles)
 

@@ -27,6 +27,7 @@ from feature_repo.transformations.performance import PERFORMANCE_FEATURES
 from feature_repo.transformations.published import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
 from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.fallback import FallbackCurves
+from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
 from serving.row_kernel import assemble
 from serving.trees import Forest, OtherGraph
@@ -62,10 +63,6 @@ class ModelInput:
     tiers: NDArray[np.int64]
     observed_at: list[float]
 
-    def missing_of(self, row: int) -> list[int]:
-        """Give the positions of the columns that were null in a row."""
-        return self.missing[row].nonzero()[0].tolist()
-
 
 class LoadedModel:
     """A verified bundle with its ONNX session; never changes once loaded."""
@@ -84,6 +81,7 @@ class LoadedModel:
         self.situation = self.contract.situation
         self.metrics = tuple(self.contract.metrics)
         self.columns = tuple(column.name for column in self.contract.columns)
+        self.layout = VectorLayout(self.columns)
         self.plan = ReadPlan.of(_stored_features(self.contract))
         self._stored = {name: at for at, (_, name) in enumerate(self.plan.numbers)}
         self.observed_at = self._stored[OBSERVED_AT]

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,41 +16,15 @@ from serving.breaker import Breaker
 from serving.errors import FeaturesUnavailable
 from serving.redis_connection import RedisAway, command
 from serving.redis_servers import RedisServers
+from serving.stored_rows import RowReader, Rows
 
 FloatArray = NDArray[np.float64]
-Reply = Sequence[bytes | None]
 
 PROFILE_VIEW = "video_profile"
 PERFORMANCE_VIEW = "video_performance"
 _NAMES = (("video_profile", "channel_id"), ("video_profile", "world"))
 
 _MAX_HINTS = 200_000
-_MAX_ORDERS = 100
-
-
-class _Picker:
-    """Picks wanted fields of whole rows, None for one that is absent.
-
-    Rows that were written alike have their fields in one order, which is looked up once.
-    """
-
-    def __init__(self, wanted: Sequence[bytes]) -> None:
-        self._wanted = wanted
-        self._known: dict[bytes, tuple[Reply, Callable[[Reply], Reply]]] = {}
-
-    def __call__(self, row: Reply) -> Reply:
-        """Pick from a row: field, value, field, value, as Redis gives it."""
-        if not row or not self._wanted:
-            return [None] * len(self._wanted)
-        fields, values = row[::2], [*row[1::2], None]
-        order, pick = self._known.get(fields[0] or b"", (None, None))
-        if pick is None or fields != order:
-            place = {field: at for at, field in enumerate(fields)}
-            pick = itemgetter(*(place.get(field, -1) for field in self._wanted))
-            if len(self._known) >= _MAX_ORDERS:
-                self._known.clear()
-            self._known[fields[0] or b""] = fields, pick
-        return pick(values)
 
 
 @dataclass(frozen=True)
@@ -79,19 +52,10 @@ class EntityPlan:
         return cls(join_key, texts, numbers, views, fields + times)
 
     @cached_property
-    def picked(self) -> _Picker:
-        """Gives the fields of a row as `read_command` has it read."""
-        return _Picker(self.fields)
-
-    def numbers_of(self, replies: Sequence[Reply]) -> FloatArray:
-        """Decode the numbers of many replies, one row each."""
+    def reader(self) -> RowReader:
+        """Gives what is wanted of rows as `read_command` has them read."""
         first, last = len(self.texts), len(self.texts) + len(self.numbers)
-        flat = [value for reply in replies for value in reply[first:last]]
-        return layout.decode_numbers(flat).reshape(len(replies), len(self.numbers))
-
-    def times_of(self, reply: Reply) -> list[float]:
-        """Decode the event time of each view's row; NaN where the view has no such row."""
-        return [layout.decode_timestamp(data) for data in reply[len(reply) - len(self.views) :]]
+        return RowReader(self.fields[:first], self.fields[first:last], self.fields[last:])
 
 
 @dataclass(frozen=True)
@@ -261,67 +225,58 @@ class RedisOnlineFeatures:
         keys = [self._video_key(video_id) for video_id in video_ids]
         keys += [self._channel_key(channel_id) for channel_id in hinted]
         replies = await self._replies(keys, deadline)
-        videos = list(map(plan.video.picked, replies[: len(video_ids)]))
-        names = [(layout.decode_text(reply[0]), layout.decode_text(reply[1])) for reply in videos]
+        videos = plan.video.reader.read(replies[: len(video_ids)])
         channels = _channels(plan.channel, hinted, replies[len(video_ids) :])
-        actual = {channel_id for channel_id, _ in names if channel_id}
+        actual = {channel_id for channel_id, _ in videos.texts if channel_id}
         unread = sorted(actual.difference(channels)) if wants_channel else []
         if unread:
             keys = [self._channel_key(channel_id) for channel_id in unread]
             more = await self._replies(keys, deadline)
             channels |= _channels(plan.channel, unread, more)
-        self._remember(video_ids, names)
-        return _vectors(plan, video_ids, videos, names, channels)
+        self._remember(video_ids, videos)
+        return _vectors(plan, video_ids, videos, channels)
 
     def _hinted(self, video_ids: Sequence[str]) -> list[str]:
         known = self._channel_of
         return list({known[video_id]: None for video_id in video_ids if video_id in known})
 
-    def _remember(
-        self, video_ids: Sequence[str], names: Sequence[tuple[str | None, str | None]]
-    ) -> None:
+    def _remember(self, video_ids: Sequence[str], videos: Rows) -> None:
         if len(self._channel_of) + len(video_ids) > _MAX_HINTS:
             self._channel_of.clear()  # rarely; the next reads of each take a round trip more
-        for video_id, (channel_id, _) in zip(video_ids, names, strict=True):
+        for video_id, (channel_id, _) in zip(video_ids, videos.texts, strict=True):
             if channel_id:
                 self._channel_of[video_id] = channel_id
 
-    async def _replies(self, keys: Sequence[bytes], deadline: float) -> list[Reply]:
+    async def _replies(self, keys: Sequence[bytes], deadline: float) -> list[bytes]:
         left, commands = max(deadline - perf_counter(), 0.001), list(map(read_command, keys))
-        return cast("list[Reply]", await self._servers.execute(keys, commands, left))
+        return await self._servers.execute(keys, commands, left)
 
 
 def _channels(
-    plan: EntityPlan, channel_ids: Sequence[str], replies: Sequence[Reply]
+    plan: EntityPlan, channel_ids: Sequence[str], replies: Sequence[bytes]
 ) -> dict[str, tuple[FloatArray, list[float]]]:
     if not channel_ids:
         return {}
-    rows = list(map(plan.picked, replies))
-    numbers = plan.numbers_of(rows)
-    return {
-        channel_id: (numbers[at], plan.times_of(rows[at]))
-        for at, channel_id in enumerate(channel_ids)
-    }
+    rows = plan.reader.read(replies)
+    return dict(zip(channel_ids, zip(rows.numbers, rows.times, strict=True), strict=True))
 
 
 def _vectors(
     plan: ReadPlan,
     video_ids: Sequence[str],
-    videos: Sequence[Reply],
-    names: Sequence[tuple[str | None, str | None]],
+    videos: Rows,
     channels: dict[str, tuple[FloatArray, list[float]]],
 ) -> list[StoredVector | None]:
     width = len(plan.video.numbers)
     values = np.full((len(video_ids), len(plan.numbers)), np.nan)
-    values[:, :width] = plan.video.numbers_of(videos)
+    values[:, :width] = videos.numbers
     absent = [float("nan")] * len(plan.channel.views)
     vectors: list[StoredVector | None] = []
-    for at, video_id in enumerate(video_ids):
-        times = plan.video.times_of(videos[at])
+    for at, (video_id, times) in enumerate(zip(video_ids, videos.times, strict=True)):
         if all(time != time for time in times):  # no row in any view
             vectors.append(None)
             continue
-        channel_id, world = names[at]
+        channel_id, world = videos.texts[at]
         channel = channels.get(channel_id or "")
         if channel is not None:
             values[at, width:] = channel[0]

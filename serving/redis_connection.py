@@ -1,16 +1,19 @@
-"""One pipelined connection to a Redis server: commands as bytes, replies by hiredis."""
+"""One pipelined connection to a Redis server: commands and replies as bytes."""
 
 import asyncio
 import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import hiredis
+import numpy as np
 
 from serving.errors import ServingError
+from serving.stored_rows import reply_ends
 
 Command = bytes
 DEFAULT_PORT = 6379
@@ -71,11 +74,12 @@ def command(*parts: bytes | str | int) -> Command:
 class _Waiting:
     """Replies that one caller waits for."""
 
-    __slots__ = ("count", "future", "replies")
+    __slots__ = ("ends", "found", "future")
 
-    def __init__(self, count: int, future: "asyncio.Future[list[Any]]") -> None:
-        self.count, self.future = count, future
-        self.replies: list[Any] = []
+    def __init__(self, count: int, future: "asyncio.Future[list[bytes]]") -> None:
+        self.future = future
+        self.ends = np.zeros(count + 1, np.int64)  # the first one is where they begin
+        self.found = 0
 
 
 class RedisConnection(asyncio.Protocol):
@@ -84,7 +88,7 @@ class RedisConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_open = False
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader()
+        self._received = bytearray()
         self._waiting: deque[_Waiting] = deque()
         self._transport: asyncio.Transport | None = None
 
@@ -94,21 +98,22 @@ class RedisConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand replies to those who wait for them."""
-        reader, waiting = self._reader, self._waiting
-        reader.feed(data)
-        try:
-            while waiting:
-                first = waiting[0]
-                while len(first.replies) < first.count:
-                    reply = reader.gets()
-                    if reply is False:
-                        return
-                    first.replies.append(reply)
-                waiting.popleft()
-                if not first.future.done():
-                    first.future.set_result(first.replies)
-        except hiredis.ProtocolError:
-            self.close()
+        self._received += data
+        while self._waiting:
+            first = self._waiting[0]
+            more = _whole(self._received, first)
+            if more < 0:
+                self.close()
+                return
+            first.found += more
+            if first.found < len(first.ends) - 1:
+                return
+            self._waiting.popleft()
+            ends = first.ends.tolist()
+            if not first.future.done():
+                replies = [bytes(self._received[a:b]) for a, b in pairwise(ends)]
+                first.future.set_result(replies)
+            del self._received[: ends[-1]]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
@@ -124,8 +129,8 @@ class RedisConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def execute(self, commands: Sequence[Command], timeout: float) -> list[Any]:
-        """Send commands in one write and wait for all replies.
+    async def execute(self, commands: Sequence[Command], timeout: float) -> list[bytes]:
+        """Send commands in one write and wait for all replies, as Redis sends them.
 
         Raises:
             RedisAway: The server does not answer in time, or answers with an error. Late replies
@@ -133,7 +138,7 @@ class RedisConnection(asyncio.Protocol):
         """
         if not self.is_open or self._transport is None:
             raise RedisAway("not connected")
-        future: asyncio.Future[list[Any]] = self._loop.create_future()
+        future: asyncio.Future[list[bytes]] = self._loop.create_future()
         self._waiting.append(_Waiting(len(commands), future))
         self._transport.write(commands[0] if len(commands) == 1 else b"".join(commands))
         timer = self._loop.call_later(timeout, self._give_up, future)
@@ -142,14 +147,29 @@ class RedisConnection(asyncio.Protocol):
         finally:
             timer.cancel()
         for reply in replies:
-            if isinstance(reply, hiredis.ReplyError):
-                raise RedisAway(str(reply))
+            if reply.startswith(b"-"):
+                raise RedisAway(reply[1:].decode(errors="replace").strip())
         return replies
 
-    def _give_up(self, future: "asyncio.Future[list[Any]]") -> None:
+    def _give_up(self, future: "asyncio.Future[list[bytes]]") -> None:
         if not future.done():
             future.set_exception(RedisAway("no answer in time"))
             self.close()
+
+
+def _whole(received: bytearray, first: _Waiting) -> int:
+    """Count the replies that have become whole; -1 where these are none."""
+    if not received:
+        return 0
+    begun = first.ends[first.found :]
+    return reply_ends(np.frombuffer(received, np.uint8), len(received), begun[0], begun[1:])
+
+
+def parsed(reply: bytes) -> Any:
+    """Give a whole reply as objects: bytes, whole numbers, None, and lists of them."""
+    reader = hiredis.Reader()
+    reader.feed(reply)
+    return reader.gets()
 
 
 async def connect(address: RedisAddress, timeout: float) -> RedisConnection:

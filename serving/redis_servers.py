@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from serving.redis_connection import (
     Command,
@@ -13,6 +13,7 @@ from serving.redis_connection import (
     RedisConnection,
     command,
     connect,
+    parsed,
 )
 from serving.settings import ServingSettings
 
@@ -34,8 +35,8 @@ class RedisServers(Protocol):
 
     async def execute(
         self, keys: Sequence[bytes], commands: Sequence[Command], timeout: float
-    ) -> list[Any]:
-        """Run a command per key; replies in order. Raises RedisAway."""
+    ) -> list[bytes]:
+        """Run a command per key; replies in order, as Redis sends them. Raises RedisAway."""
 
 
 def open_servers(settings: ServingSettings) -> RedisServers:
@@ -79,7 +80,7 @@ class SingleServer:
 
     async def execute(
         self, keys: Sequence[bytes], commands: Sequence[Command], timeout: float
-    ) -> list[Any]:
+    ) -> list[bytes]:
         """Run a command per key; replies in order."""
         if self._connection is None:
             raise RedisAway("not connected")
@@ -122,13 +123,13 @@ class SingleServer:
             try:
                 connection = await connect(sentinel, _CONNECT_SECONDS)
                 try:
-                    (reply,) = await connection.execute([asked], _CONNECT_SECONDS)
+                    (told,) = await connection.execute([asked], _CONNECT_SECONDS)
                 finally:
                     connection.close()
             except RedisAway as error:
                 problems.append(str(error))
                 continue
-            if reply is not None:
+            if (reply := parsed(told)) is not None:
                 return self._address.at(reply[0].decode(), int(reply[1]))
             problems.append(f"{sentinel} knows no {self._service}")
         raise RedisAway("; ".join(problems))
@@ -161,7 +162,7 @@ class ClusterServers:
 
     async def execute(
         self, keys: Sequence[bytes], commands: Sequence[Command], timeout: float
-    ) -> list[Any]:
+    ) -> list[bytes]:
         """Run a command per key on the node that has it; replies in order."""
         try:
             return await self._execute(keys, commands, timeout)
@@ -173,11 +174,11 @@ class ClusterServers:
 
     async def _execute(
         self, keys: Sequence[bytes], commands: Sequence[Command], timeout: float
-    ) -> list[Any]:
+    ) -> list[bytes]:
         by_node: dict[RedisAddress, list[int]] = defaultdict(list)
         for at, key in enumerate(keys):
             by_node[self._node_of(key)].append(at)
-        replies: list[Any] = [None] * len(commands)
+        replies = [b""] * len(commands)
         parts = await asyncio.gather(
             *(
                 self._connections[node].execute([commands[at] for at in chosen], timeout)
@@ -206,13 +207,13 @@ class ClusterServers:
         for node in (*self._connections, self._seed):
             try:
                 connection = await self._open(node)
-                (slots,) = await connection.execute([command("CLUSTER", "SLOTS")], _CONNECT_SECONDS)
+                (told,) = await connection.execute([command("CLUSTER", "SLOTS")], _CONNECT_SECONDS)
             except RedisAway as error:
                 _log.info("Redis cluster: %s", error)
                 continue
             self._slots = [
                 (first, last, self._seed.at(master[0].decode() or node.host, master[1]))
-                for first, last, master, *_ in slots
+                for first, last, master, *_ in parsed(told)
             ]
             for _, _, master in self._slots:
                 await self._open_quietly(master)

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 import ingestion
 from ingestion.warehouse import migrate, open_warehouse
-from serving.forecast_log import ForecastLog, ForecastRecord
+from serving.forecast_log import ForecastLog, ForecastRecord, VectorLayout
 from serving.metrics import ServingMetrics
 
 ID = UUID("12345678-9abc-4def-8123-456789abcdef")
@@ -37,7 +37,7 @@ def record(**changes):
         "model_version": "7",
         "model_digest": "d" * 64,
         "request": {"days": (1, 7), "draft": {"title": "zero \0, told \\u0000 \u2028"}},
-        "columns": NAMES,
+        "layout": VectorLayout(NAMES),
         "features": np.array([0.1, np.nan, np.inf, -3e-45], dtype=np.float32),
         "counts": {"views": 3.0, "likes": float("nan")},
         "tier": "1e3",
@@ -116,7 +116,7 @@ def test_an_answer_of_curves_has_no_inputs(database_url, schema):
 def test_receipts_of_models_with_other_columns_are_told_apart(database_url, schema):
     other = record(
         forecast_id="00000000-0000-4000-8000-000000000000",
-        columns=NAMES[::-1],
+        layout=VectorLayout(NAMES[::-1]),
         features=np.arange(4, dtype=np.float32),
     )
     found = kept(database_url, schema, other, record())
