@@ -14,7 +14,8 @@ from feature_repo import online_layout as layout
 from serving.online_features import EntityPlan
 from serving.stored_rows import RowReader, reply_ends
 
-WHOLE = st.integers(-(2**63), 2**63 - 1)
+# Some as long as a double is.
+WHOLE = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(2**49, 2**56 - 1))
 NUMBERS = st.one_of(
     st.none(), st.just(b""), st.just(b"\x98\x01"),
     st.floats(width=64).map(lambda value: layout.encode_value(value, "double")),
