@@ -1,6 +1,7 @@
 """The serving part of the command line: serve, forecast, replay."""
 
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON.")
 def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
     """Serve forecasts over HTTP until Ctrl-C or SIGTERM."""
+    gc.disable()  # until it is ready: most of what is made until then stays
     import orjson
 
     from serving import logs

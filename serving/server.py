@@ -158,9 +158,9 @@ def _spare_the_collector() -> None:
     Requests leave next to no cycles behind; looking through a million objects is a pause that
     whoever asks at that moment waits for.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
 
 
 class _AnnouncingServer(Server):
