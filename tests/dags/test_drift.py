@@ -89,10 +89,8 @@ def test_drift_starts_a_training_whose_model_waits_for_a_person(
             found=lambda: (scheduler.runs("drift"), scheduler.runs("retrain")),
         )
         assert ("scheduled", "success") in scheduler.runs("drift")
-        assert sorted(scheduler.runs("retrain")) == [
-            ("asset_triggered", "success"),
-            ("scheduled", "success"),
-        ]
+        started = [run for run in scheduler.runs("retrain") if run[0] != "manual"]  # others' tests
+        assert sorted(started) == [("asset_triggered", "success"), ("scheduled", "success")]
 
     after, still = versions(mlflow_uri)
     assert len(after) == len(before) + 2
