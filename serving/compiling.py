@@ -18,7 +18,7 @@ import feature_repo
 from feature_repo.transformations import elementwise
 
 _MODULES = (
-    "serving.row_kernel", "serving.stored_rows", "serving.tree_kernel", "serving.tree_masks",
+    "serving.redis_kernel", "serving.row_kernel", "serving.tree_kernel", "serving.tree_masks",
 )  # fmt: skip
 _EXTENSION = "_kernels"
 # Of every 64-bit server since 2009; newer instructions made no kernel faster when measured.

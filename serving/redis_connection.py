@@ -13,7 +13,7 @@ import hiredis
 import numpy as np
 
 from serving.errors import ServingError
-from serving.stored_rows import reply_ends
+from serving.redis_kernel import reply_ends
 
 Command = bytes
 DEFAULT_PORT = 6379

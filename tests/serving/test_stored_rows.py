@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from feature_repo import online_layout as layout
 from serving.online_features import EntityPlan
-from serving.stored_rows import RowReader, reply_ends
+from serving.redis_kernel import reply_ends
+from serving.stored_rows import RowReader
 
 # Some as long as a double is.
 WHOLE = st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(2**49, 2**56 - 1))
