@@ -76,7 +76,8 @@ def begins_failover(sentinel):
     try:
         return sentinel.execute_command("SENTINEL", "failover", "mymaster")
     except redis.ResponseError as refusal:
-        assert "NOGOODSLAVE" in str(refusal)
+        if "NOGOODSLAVE" not in str(refusal):
+            raise
         return False
 
 
