@@ -123,6 +123,8 @@ def read_rows(
             while replies[at] != _END:
                 size = 10 * size + np.int64(replies[at]) - _ZERO
                 at += 1
+            if size < 0:  # a null, which no row has; the next would be looked for before this one
+                return -1
             first = at + _LINE
             last = first + size
             at = last + _LINE
