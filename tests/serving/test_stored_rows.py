@@ -153,7 +153,7 @@ def test_of_a_row_from_which_nothing_is_wanted_nothing_is_read() -> None:
     assert (found.texts, found.numbers.shape, found.times) == ([(), ()], (2, 0), [[], []])
 
 
-@pytest.mark.parametrize("reply", [b"+OK\r\n", b":1\r\n", resp([b"name", 5]), resp([b"name", None])])
+@pytest.mark.parametrize("reply", [resp("OK"), resp(1), resp([b"name", 5]), resp([b"name", None])])
 def test_what_is_no_row_is_an_error(reply: bytes) -> None:
     with pytest.raises(layout.LayoutError):
         PLAN.reader.read([reply])
