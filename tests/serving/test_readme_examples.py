@@ -37,6 +37,13 @@ def documents(text):
 
 
 @pytest.fixture(scope="module")
+def client(open_client, champion, draft_champion):
+    # Both models are registered before the server looks for them.
+    with open_client() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
 def tracked(redis_url, world):
     """A video of a channel whose id YouTube could have given."""
     store, video = Store(redis_url), unique_id()
@@ -68,7 +75,7 @@ def test_the_curl_examples_answer(client, tracked):
     assert target["target_id"] == tracked[0]
 
 
-def test_the_python_example_answers(client, draft_champion, tracked):
+def test_the_python_example_answers(client, tracked):
     (views,) = run("python", client, tracked)
     assert [ahead["horizon_days"] for ahead in views["forecasts"]] == [1, 7]
 
