@@ -21,7 +21,6 @@ AGE_BANDS = ("to_36h", "to_4d", "to_10d", "older")
 TIERS = ("unknown", *(f"1e{exponent}" for exponent in range(9)))
 
 _TIER_LABELS, _TOP_TIER = np.array(TIERS), len(TIERS) - 2.0
-_AGE_BAND_EDGES = np.array(AGE_BAND_EDGES_HOURS)
 
 FORMATS = ("short", "long", "live", "premiere", "unknown")
 
@@ -95,6 +94,13 @@ def interval_group(tiers: NDArray[np.str_], age_hours: NDArray[np.float64]) -> N
     return np.char.add(np.char.add(tiers, "@"), np.array(AGE_BANDS)[age_band_number(age_hours)])
 
 
-def age_band_number(age_hours: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Number the band of ages, as AGE_BANDS has them; an age that is null counts as the last."""
-    return np.searchsorted(_AGE_BAND_EDGES, age_hours, side="right")
+def age_band_number(age_hours: Any) -> Any:
+    """Number the band of ages, as AGE_BANDS has them, int64; a null age counts as the last.
+
+    Kernels call it too.
+    """
+    age = where(np.isnan(age_hours), np.inf, age_hours)
+    passed = where(age >= AGE_BAND_EDGES_HOURS[0], 1.0, 0.0)
+    for edge in AGE_BAND_EDGES_HOURS[1:]:
+        passed = passed + where(age >= edge, 1.0, 0.0)
+    return whole(passed)

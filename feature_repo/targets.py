@@ -77,10 +77,22 @@ def quantiles(counts: FloatArray, predicted_growth: FloatArray, offsets: FloatAr
     Returns:
         Counts, not rounded, shape (n, 3).
     """
-    predicted = np.maximum(predicted_growth, 0.0)[:, np.newaxis]
-    growth = np.maximum(predicted + offsets * (predicted + GROWTH_SCALE), 0.0)
+    growth = growth_at(predicted_growth[:, np.newaxis], offsets)
     present = (1.0 + counts)[:, np.newaxis]
     return present * 10.0**growth - 1.0
+
+
+def growth_at(predicted_growth: Any, offset: Any) -> Any:
+    """Give the growth, in decades, that lies off a predicted one by a relative error.
+
+    Kernels call it too.
+
+    Args:
+        predicted_growth: Decades.
+        offset: As `growth_score` gives it.
+    """
+    predicted = np.maximum(predicted_growth, 0.0)
+    return np.maximum(predicted + offset * (predicted + GROWTH_SCALE), 0.0)
 
 
 def first_quantiles(predicted: FloatArray, offsets: FloatArray) -> FloatArray:

@@ -20,8 +20,8 @@ from feature_repo.bundle import (
     read_intervals,
 )
 from feature_repo.online_layout import JOIN_KEY_OF_VIEW
-from feature_repo.segments import AGE_BANDS, TIERS, age_band_number
-from feature_repo.targets import MAX_HORIZON_DAYS, age_scale, quantiles
+from feature_repo.segments import AGE_BANDS, TIERS
+from feature_repo.targets import MAX_HORIZON_DAYS, QUANTILES, age_scale
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.performance import PERFORMANCE_FEATURES
 from feature_repo.transformations.published import PUBLISHED_INPUTS, PUBLISHED_REQUEST_FEATURES
@@ -29,7 +29,7 @@ from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.fallback import FallbackCurves
 from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
-from serving.row_kernel import assemble
+from serving.row_kernel import assemble, count_nulls, spread
 from serving.trees import Forest, OtherGraph
 
 FloatArray = NDArray[np.float64]
@@ -90,8 +90,8 @@ class LoadedModel:
         self._assembly = _Assembly(self.contract, self._stored)
         self._outputs = [metric.output for metric in self.contract.metrics.values()]
         self._offsets = offset_tables(self.contract, read_intervals(directory))
+        self._offsets[:, ~supported_horizons(self.contract)] = np.nan
         self._age = _position(self.columns, self.contract.age_column)
-        self.supported = supported_horizons(self.contract)
         self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]
         self.position_of = {metric: at for at, metric in enumerate(self.metrics)}
         self.curves = FallbackCurves(directory)
@@ -109,8 +109,9 @@ class LoadedModel:
 
     def nulls_by_view(self, stored: FloatArray) -> list[int]:
         """Count the values that are null, for each view of the plan; rows as for `read`."""
-        _, values = np.isnan(stored).nonzero()
-        return np.bincount(self._view_of_value[values], minlength=len(self.plan.views)).tolist()
+        counts = np.zeros(len(self.plan.views), np.int64)
+        count_nulls(stored, self._view_of_value, counts)
+        return counts.tolist()
 
     def predict(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give quantiles, shape (n, metrics, horizons, 3).
@@ -119,23 +120,11 @@ class LoadedModel:
         evaluation for all rows and horizons; a row's answer does not depend on the other rows.
         """
         days = np.asarray(horizons)
-        n, metrics, asked = len(given.features), len(self.metrics), len(days)
-        growth = self._growth(given.features, days)
-        offsets = self._offsets[self._groups(given)][:, :, days]
-        counts = np.repeat(given.counts.reshape(-1), asked)
-        answer = quantiles(counts, growth.reshape(-1), offsets.reshape(-1, 3))
-        answer = answer.reshape(n, metrics, asked, 3)
-        is_supported = self.supported[:, days]
-        if not is_supported.all():
-            answer[:, ~is_supported] = np.nan
-        return answer
-
-    def _groups(self, given: ModelInput) -> NDArray[np.int64]:
-        """Number the groups that intervals come from, by the age as the model reads it."""
-        if self._age is None:
-            return given.tiers
-        bands = age_band_number(given.features[:, self._age].astype(np.float64))
-        return len(TIERS) + given.tiers * len(AGE_BANDS) + bands
+        answered = self._growth(given.features, days)
+        growth = np.empty((*answered.shape, len(QUANTILES)))
+        spread(answered, given.features, given.tiers, self._age, days, self._offsets, growth)
+        # numpy's power, as `feature_repo.targets.quantiles` has it: a compiler's own may differ.
+        return (1.0 + given.counts)[:, :, np.newaxis, np.newaxis] * 10.0**growth - 1.0
 
     def growth_of(self, given: ModelInput, metric: str, day: int) -> float:
         """Give the graph's output for the first row: decades of growth of one metric."""
@@ -172,21 +161,22 @@ class LoadedModel:
         _log.warning("onnxruntime evaluates this model: its trees walked differ from its graph")
         return None
 
-    def _growth(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> FloatArray:
+    def _growth(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> NDArray[np.float32]:
         """Evaluate rows crossed with horizons; shape (n, metrics, horizons)."""
         if self._forest is not None:
             return self._forest.evaluate(features, days)
         return self._by_session(features, days)
 
-    def _by_session(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> FloatArray:
+    def _by_session(
+        self, features: NDArray[np.float32], days: NDArray[np.int_]
+    ) -> NDArray[np.float32]:
         """Cross rows with horizons and run the graph; shape (n, metrics, horizons)."""
         n, width = features.shape
         crossed = np.empty((n, len(days), width + 1), dtype=np.float32)
         crossed[:, :, :width] = features[:, np.newaxis, :]
         crossed[:, :, width] = days
         outputs = self._session.run(self._outputs, {MODEL_INPUT: crossed.reshape(-1, width + 1)})
-        growth = np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
-        return growth.astype(np.float64)
+        return np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
 
 
 class _Assembly:
@@ -277,9 +267,10 @@ def offset_tables(contract: Contract, intervals: Intervals) -> FloatArray:
     return np.array(offsets)
 
 
-def _position(columns: Sequence[str], name: str | None) -> int | None:
+def _position(columns: Sequence[str], name: str | None) -> int:
+    """Give the place of a column; -1 where none is named."""
     if name is None:
-        return None
+        return -1
     if name not in columns:
         raise BundleError(f"the contract's age column {name} is not a column of the model")
     return columns.index(name)

@@ -67,7 +67,9 @@ class Forest:
         self._leaves = np.where(joined.left < 0, joined.value, np.float32(0.0)).astype(np.float32)
         self._split_layout = _splits(joined, self._cut_bounds, self._nodes)
 
-    def evaluate(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> FloatArray:
+    def evaluate(
+        self, features: NDArray[np.float32], days: NDArray[np.int_]
+    ) -> NDArray[np.float32]:
         """Give each output of each row at each horizon, shape (rows, outputs, horizons).
 
         Args:
@@ -89,7 +91,7 @@ class Forest:
             )  # fmt: skip
         if self.scaled_by is not None:
             kernel.times_scale(rows, horizons, *self.scaled_by, out)
-        return out.astype(np.float64)
+        return out
 
     def probes(self, rows: int, seed: int = 0) -> NDArray[np.float32]:
         """Give rows that try the trees hard: thresholds, values around them, and nulls."""

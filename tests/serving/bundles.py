@@ -31,7 +31,9 @@ HORIZONS = {"views": tuple(range(1, 31)), "likes": tuple(range(1, 31)), "comment
 CURVE = {"horizons": [1.0, 40.0], "p10": [0.0, 0.3], "p50": [0.1, 0.8], "p90": [0.3, 1.5]}
 
 
-def write_bundle(directory: Path, world: str, *, trees: int = 30, seed: int = 7) -> bundle.Contract:
+def write_bundle(
+    directory: Path, world: str, *, trees: int = 30, seed: int = 7, age_column: str | None = None
+) -> bundle.Contract:
     """Write a complete bundle of freshly trained trees."""
     directory.mkdir(parents=True, exist_ok=True)
     graph = _model(trees, seed, directory / bundle.NATIVE_DIRECTORY)
@@ -54,6 +56,7 @@ def write_bundle(directory: Path, world: str, *, trees: int = 30, seed: int = 7)
             for metric in METRICS
         },
         tier_column="channel_early_log10_views",
+        age_column=age_column,
         trained_until="2026-02-28",
         dataset_digest="0" * 64,
         schema_hash=bundle.schema_hash("published_v1", COLUMNS),
@@ -129,7 +132,11 @@ def _intervals() -> bundle.Intervals:
     narrow = bundle.OffsetTable(
         horizons=days, p10=(-0.5, -0.4, -0.3), p50=(0.0, 0.0, 0.0), p90=(0.4, 0.5, 0.6), n=(9, 9, 9)
     )
-    return bundle.Intervals(tables={metric: {"all": wide, "1e3": narrow} for metric in METRICS})
+    young = bundle.OffsetTable(
+        horizons=(1, 30), p10=(-1.5, -1.5), p50=(0.1, 0.1), p90=(2.0, 2.5), n=(9, 9)
+    )
+    tables = {"all": wide, "1e2": narrow, "1e3": narrow, "1e2@to_4d": young}
+    return bundle.Intervals(tables={metric: tables for metric in METRICS})
 
 
 def _model(trees: int, seed: int, native: Path) -> onnx.ModelProto:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from feature_repo import bundle
-from feature_repo.segments import TIERS
-from feature_repo.targets import METRICS
+from feature_repo.segments import TIERS, interval_group
+from feature_repo.targets import METRICS, quantiles
 from serving.model import LoadedModel
 from tests.serving.bundles import HORIZONS, write_bundle
 
@@ -142,3 +142,28 @@ def test_a_bundle_that_forecasts_growth_of_nothing_is_refused(tmp_path):
     path.write_text(json.dumps(contract))
     with pytest.raises(bundle.BundleError, match="since which count"):
         LoadedModel(tmp_path, "1")
+
+
+@pytest.mark.parametrize("age_column", ["age_hours", None])
+def test_quantiles_are_those_of_the_arithmetic_for_arrays_to_the_bit(tmp_path, age_column):
+    write_bundle(tmp_path, "synthetic", trees=30, age_column=age_column)
+    model, days = LoadedModel(tmp_path, "1"), (1, 3, 7, 30)
+    given = model.read(stored_values(model, 300), np.full(300, AS_OF))
+    groups = np.array(TIERS)[given.tiers]
+    if age_column is not None:
+        ages = given.features[:, model.columns.index(age_column)].astype(np.float64)
+        assert np.isnan(ages).any()
+        groups = interval_group(groups, ages)
+    intervals = bundle.read_intervals(tmp_path)
+    growth = model._by_session(given.features, np.array(days)).astype(np.float64)
+    answer = model.predict(given, days)
+    offsets_met = set()
+    for row, group in enumerate(groups.tolist()):
+        for at, metric in enumerate(METRICS):
+            offsets = np.array(intervals.table(metric, group).at(days))
+            offsets_met.add(offsets.tobytes())
+            counts = np.full(len(days), given.counts[row, at])
+            wanted = quantiles(counts, growth[row, at], offsets)
+            wanted[~np.isin(days, HORIZONS[metric])] = np.nan
+            np.testing.assert_array_equal(answer[row, at], wanted)
+    assert len(offsets_met) == 2
