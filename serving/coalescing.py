@@ -27,17 +27,30 @@ class _Group(Generic[Q, A]):
 class Coalescer(Generic[Q, A]):
     """Gathers the ids asked at one moment and asks for them at once.
 
-    Who comes alone is answered at once. While the store is being read, those who come gather behind
-    and share the next: one trip to the store and one pass of array work for all.
+    Who comes alone is answered at once, after others who came alone in the very task that asks.
+    While the store is being read, those who come gather behind and share the next: one trip to the
+    store and one pass of array work for all.
     """
 
     def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
         self._ask = ask
         self._open: dict[Q, _Group[Q, A]] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._came_together = MOST_TOGETHER
 
-    def answer(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
+    async def answer(self, entity_id: str, question: Q) -> A:
         """Give the answer for one id."""
+        task = asyncio.current_task()
+        if task is None or self._running or self._open or self._came_together > 1:
+            return await self._gathered(entity_id, question)
+        self._running.add(task)  # to be one of a group would cost a task and two rounds of the loop
+        try:
+            (answer,) = await self._ask([entity_id], question)
+        finally:
+            self._launch_next(task)
+        return answer
+
+    def _gathered(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
         loop = asyncio.get_running_loop()
         group = self._open.get(question)
         if group is None:
@@ -71,6 +84,7 @@ class Coalescer(Generic[Q, A]):
         if group.is_launched:
             return
         group.is_launched = True
+        self._came_together = len(group.ids)
         del self._open[group.question]
         task = asyncio.get_running_loop().create_task(self._run(group))
         self._running.add(task)

@@ -18,6 +18,11 @@ class Store:
         return [f"{entity}:{question}" for entity in ids]
 
 
+def asked(coalescer, entity, question):
+    """Ask in a task of its own, as requests do."""
+    return asyncio.ensure_future(coalescer.answer(entity, question))
+
+
 def run(scenario):
     async def with_store():
         store = Store()
@@ -29,7 +34,7 @@ def run(scenario):
 def test_who_comes_at_one_moment_is_asked_for_together():
     async def scenario(store, coalescer):
         store.may_answer.set()
-        waiting = [coalescer.answer(entity, "q") for entity in "abc"]
+        waiting = [asked(coalescer, entity, "q") for entity in "abc"]
         assert await asyncio.gather(*waiting) == ["a:q", "b:q", "c:q"]
         assert store.asked == [("q", ["a", "b", "c"])]
 
@@ -40,10 +45,10 @@ def test_who_comes_while_an_answer_is_under_way_shares_the_next(monkeypatch):
     monkeypatch.setattr("serving.coalescing.LONGEST_WAIT_SECONDS", 20.0)
 
     async def scenario(store, coalescer):
-        first = coalescer.answer("a", "q")
+        first = asked(coalescer, "a", "q")
         while not store.asked:
             await asyncio.sleep(0)
-        later = [coalescer.answer(entity, "q") for entity in "bc"] + [coalescer.answer("d", "r")]
+        later = [asked(coalescer, entity, "q") for entity in "bc"] + [asked(coalescer, "d", "r")]
         await asyncio.sleep(0.01)
         assert store.asked == [("q", ["a"])]
         store.may_answer.set()
@@ -55,10 +60,10 @@ def test_who_comes_while_an_answer_is_under_way_shares_the_next(monkeypatch):
 
 def test_a_store_that_hangs_holds_up_nobody_who_comes_later():
     async def scenario(store, coalescer):
-        coalescer.answer("a", "q")
+        asked(coalescer, "a", "q")
         while not store.asked:
             await asyncio.sleep(0)
-        coalescer.answer("b", "q")
+        asked(coalescer, "b", "q")
         while len(store.asked) < 2:  # though the first is still under way
             await asyncio.sleep(0.001)
         store.may_answer.set()
@@ -69,7 +74,7 @@ def test_a_store_that_hangs_holds_up_nobody_who_comes_later():
 def test_no_more_are_asked_for_together_than_is_good():
     async def scenario(store, coalescer):
         store.may_answer.set()
-        waiting = [coalescer.answer(str(at), "q") for at in range(MOST_TOGETHER + 1)]
+        waiting = [asked(coalescer, str(at), "q") for at in range(MOST_TOGETHER + 1)]
         assert await asyncio.gather(*waiting) == [f"{at}:q" for at in range(MOST_TOGETHER + 1)]
         assert [len(ids) for _, ids in store.asked] == [MOST_TOGETHER, 1]
 
@@ -78,7 +83,7 @@ def test_no_more_are_asked_for_together_than_is_good():
 
 def test_one_who_leaves_takes_nobody_along():
     async def scenario(store, coalescer):
-        gone, stays = coalescer.answer("a", "q"), coalescer.answer("b", "q")
+        gone, stays = asked(coalescer, "a", "q"), asked(coalescer, "b", "q")
         gone.cancel()
         store.may_answer.set()
         assert await stays == "b:q"
@@ -92,7 +97,7 @@ def test_a_failure_reaches_everyone_who_waits():
             raise ValueError(question)
 
         coalescer = Coalescer(fail)
-        for waiting in [coalescer.answer(entity, "q") for entity in "ab"]:
+        for waiting in [asked(coalescer, entity, "q") for entity in "ab"]:
             with pytest.raises(ValueError, match="q"):
                 await waiting
 
@@ -112,12 +117,59 @@ def test_the_store_is_read_for_the_next_while_answers_are_worked_out():
             return ids
 
         coalescer = Coalescer(read_then_work)
-        first = coalescer.answer("a", "q")
+        first = asked(coalescer, "a", "q")
         while not order:
             await asyncio.sleep(0)
-        later = coalescer.answer("b", "q")
+        later = asked(coalescer, "b", "q")
         store.may_answer.set()
         assert await asyncio.gather(first, later) == ["a", "b"]
         assert order.index(("read", ["b"])) < order.index(("work", ["a"]))
+
+    run(scenario)
+
+
+def test_who_comes_alone_after_others_alone_is_answered_in_the_task_that_asks(monkeypatch):
+    monkeypatch.setattr("serving.coalescing.LONGEST_WAIT_SECONDS", 20.0)
+    tasks = []
+
+    async def scenario(store, coalescer):
+        async def ask(ids, question):
+            tasks.append((ids, asyncio.current_task()))
+            await store.may_answer.wait()
+            return ids
+
+        coalescer = Coalescer(ask)
+        store.may_answer.set()
+        assert await asked(coalescer, "a", "q") == "a"
+        store.may_answer.clear()
+        alone = asked(coalescer, "b", "q")
+        await asyncio.sleep(0)
+        assert tasks[-1] == (["b"], alone)
+        behind = [asked(coalescer, entity, "q") for entity in "cd"]
+        await asyncio.sleep(0.01)
+        assert len(tasks) == 2
+        store.may_answer.set()
+        assert await asyncio.gather(alone, *behind) == ["b", "c", "d"]
+        assert [ids for ids, _ in tasks] == [["a"], ["b"], ["c", "d"]]
+        # Many come now: who is first waits for the others again.
+        assert await asyncio.gather(*[asked(coalescer, e, "q") for e in "ef"]) == ["e", "f"]
+        assert tasks[-1][0] == ["e", "f"]
+
+    run(scenario)
+
+
+def test_who_leaves_alone_holds_up_nobody(monkeypatch):
+    monkeypatch.setattr("serving.coalescing.LONGEST_WAIT_SECONDS", 20.0)
+
+    async def scenario(store, coalescer):
+        store.may_answer.set()
+        await asked(coalescer, "a", "q")
+        store.may_answer.clear()
+        gone, stays = asked(coalescer, "b", "q"), asked(coalescer, "c", "q")
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        store.may_answer.set()
+        assert await stays == "c:q"
 
     run(scenario)
