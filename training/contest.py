@@ -41,23 +41,39 @@ def verdict(
         return Verdict(True, f"the first model of its kind; {coverage.reason}")
     if not coverage.promote:
         return coverage
-    directory = registry.download(champion, scratch)
-    theirs = read_contract(directory)
-    asked = judged.asked
-    if not set(theirs.columns) <= set(asked.columns):
+    return compare(bundle, registry.download(champion, scratch), judged.asked, seed)
+
+
+def compare(bundle: Path, champion: Path, asked: TrainingSet, seed: int) -> Verdict:
+    """Compare what two bundles say of views on the same questions.
+
+    Args:
+        bundle: Directory of the challenger's.
+        champion: Directory of the champion's.
+        asked: Questions and labels that neither was fitted on.
+        seed: Of the bootstrap.
+    """
+    if not set(read_contract(champion).columns) <= set(asked.columns):
         return Verdict(True, "the champion reads features that no longer exist")
-    matrix = asked.reading(theirs.columns).matrix(asked.labels)
-    growth = predict_growth(directory / MODEL_FILE, matrix)
-    scored = with_intervals(asked, growth, read_intervals(directory), "champion")
     truth = asked.truth("views")
     known = ~np.isnan(truth)
     channels = asked.rows["channel_id"].to_numpy()[asked.labels["row"].to_numpy()]
     return promotion.against_champion(
-        (judged.model.median["views"] - truth)[known],
-        (scored.median["views"] - truth)[known],
+        (_median_views(bundle, asked) - truth)[known],
+        (_median_views(champion, asked) - truth)[known],
         channels[known],
         seed,
     )
+
+
+def _median_views(bundle: Path, asked: TrainingSet) -> FloatArray:
+    """Give what a bundle says, log10(1 + views) per label.
+
+    Both are read alike: of the same trees in two forms, rounding would make one the better.
+    """
+    matrix = asked.reading(read_contract(bundle).columns).matrix(asked.labels)
+    growth = predict_growth(bundle / MODEL_FILE, matrix)
+    return with_intervals(asked, growth, read_intervals(bundle), MODEL).median["views"]
 
 
 def bundle_forecast(directory: Path) -> Forecast:

@@ -18,6 +18,7 @@ from serving.model import LoadedModel
 from tests.training.sets import COLUMNS, few_trees, grown
 from training.bundles import write_bundle
 from training.card import model_card
+from training.contest import compare
 from training.dataset import TrainingSet
 from training.estimators import fit_lightgbm, growth_by, predict
 from training.evaluation import with_intervals
@@ -32,9 +33,9 @@ FACTS = {
 AS_OF = 1_768_478_400.0
 
 
-def written(directory):
+def written(directory, labels=2_000):
     """Fit, calibrate and write a bundle of drawn data."""
-    seen, held_out, params = grown(2_000, 1), grown(2_000, 2), few_trees()
+    seen, held_out, params = grown(labels, 1), grown(2_000, 2), few_trees()
     boosters = fit_lightgbm(seen, params)
     predicted = {metric: predict(boosters[metric], held_out) for metric in METRICS}
     intervals = calibrate(held_out, predicted, params.intervals.min_labels)
@@ -64,6 +65,15 @@ def test_the_horizons_of_the_contract_are_those_that_were_calibrated(made):
     for metric, stated in contract.metrics.items():
         assert stated.horizons == tables[metric]["all"].horizons
         assert len(stated.horizons) == 30
+
+
+def test_a_bundle_replaces_one_that_learnt_less_but_not_its_equal(made, tmp_path):
+    written(tmp_path / "little", labels=100)
+    asked = grown(2_000, 3)
+    better = compare(made[0], tmp_path / "little", asked, seed=0)
+    assert better.promote, better.reason
+    equal = compare(made[0], made[0], asked, seed=0)
+    assert not equal.promote, equal.reason
 
 
 @pytest.mark.parametrize("part", bundle.DIGESTED_FILES)
