@@ -45,14 +45,13 @@ def by_time(rows: pd.DataFrame, labels: pd.DataFrame, at: Borders) -> Split:
         labels: `row`, `observed_at`.
         at: The borders.
     """
-    asked = rows["event_timestamp"].to_numpy()[labels["row"].to_numpy()]
-    asked = pd.Series(pd.to_datetime(asked, utc=True))
-    answered = pd.Series(pd.to_datetime(labels["observed_at"].to_numpy(), utc=True))
+    asked = pd.DatetimeIndex(rows["event_timestamp"])[labels["row"].to_numpy()]
+    answered = pd.DatetimeIndex(labels["observed_at"])
     return Split(
-        fit=(answered < at.calibration).to_numpy(),
-        calibration=((asked >= at.calibration) & (answered < at.test)).to_numpy(),
-        before_test=(answered < at.test).to_numpy(),
-        test=(asked >= at.test).to_numpy(),
+        fit=answered < at.calibration,
+        calibration=(asked >= at.calibration) & (answered < at.test),
+        before_test=answered < at.test,
+        test=asked >= at.test,
     )
 
 
