@@ -122,11 +122,11 @@ def _looks(snapshots: pd.DataFrame, videos: pd.DataFrame) -> _Looks:
 def _censored(frame: pd.DataFrame) -> BoolArray:
     """Mark looks before which nothing at all was looked at for long."""
     moments = frame["event_timestamp"].drop_duplicates().sort_values()
-    starts = moments[moments.diff().isna() | (moments.diff() > LONGEST_SILENCE)].to_numpy()
-    begin = np.searchsorted(starts, frame["event_timestamp"].to_numpy(), side="right") - 1
-    since = frame["event_timestamp"].to_numpy() - starts[begin]
+    starts = pd.DatetimeIndex(moments[moments.diff().isna() | (moments.diff() > LONGEST_SILENCE)])
+    looked = pd.DatetimeIndex(frame["event_timestamp"])
+    since = looked - starts[starts.searchsorted(looked, side="right") - 1]
     # A round of looks takes a while: all of its first hours are as blind as its first look.
-    return np.asarray(since < np.timedelta64(6, "h"))
+    return np.asarray(since < pd.Timedelta(hours=6))
 
 
 def _entity_rows(
@@ -143,7 +143,7 @@ def _entity_rows(
         {
             "row": position,
             "horizon_days": horizon_days,
-            "observed_at": labelled["event_timestamp"].to_numpy(),
+            "observed_at": labelled["event_timestamp"].array,
             **counts,
         }
     )

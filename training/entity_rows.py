@@ -187,7 +187,7 @@ def _entity_rows(
         {
             "row": position,
             "horizon_days": (ordered.observed[label] - asked[row]) / DAY,
-            "observed_at": ordered.frame["event_timestamp"].to_numpy()[label],
+            "observed_at": ordered.frame["event_timestamp"].array[label],
             **counts,
         }
     )
