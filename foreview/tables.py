@@ -1,7 +1,9 @@
 """What commands print for people."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +13,7 @@ from foreview.diagnosis import Finding
 from foreview.servers.status import ServerStatus
 
 _MEGABYTE = 1024**2
+_WIDTH_OF_FILES = 160
 
 
 def print_status(servers: Sequence[ServerStatus]) -> None:
@@ -39,11 +42,13 @@ def print_findings(findings: Sequence[Finding]) -> None:
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows that share their columns."""
-    table = Table(*(rows[0] if rows else ()), title=title)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    """Print rows, in a table for those that follow each other with the same columns."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+    for columns, alike in groupby(rows, tuple):
+        table = Table(*columns, title=title)
+        for row in alike:
+            table.add_row(*(str(value) for value in row.values()))
+        console.print(table)
 
 
 def _state(server: ServerStatus) -> str:
