@@ -43,7 +43,7 @@ class Coalescer(Generic[Q, A]):
         task = asyncio.current_task()
         if task is None or self._running or self._open or self._came_together > 1:
             return await self._gathered(entity_id, question)
-        self._running.add(task)  # to be one of a group would cost a task and two rounds of the loop
+        self._running.add(task)  # a group would cost a task of its own and two rounds of the loop
         try:
             (answer,) = await self._ask([entity_id], question)
         finally:

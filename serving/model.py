@@ -90,6 +90,7 @@ class LoadedModel:
         self._assembly = _Assembly(self.contract, self._stored)
         self._outputs = [metric.output for metric in self.contract.metrics.values()]
         self._offsets = offset_tables(self.contract, read_intervals(directory))
+        # What was not calibrated is not told: its quantiles come out null.
         self._offsets[:, ~supported_horizons(self.contract)] = np.nan
         self._age = _position(self.columns, self.contract.age_column)
         self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]
