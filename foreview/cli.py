@@ -139,7 +139,7 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     # Threads that spin while they wait slow each other down many times over on a busy machine. For
-    # some microseconds, which most of their waits take, it is faster than to sleep: LightGBM fits in
+    # some microseconds, as most of their waits take, it is faster than to sleep: LightGBM fits in
     # four fifths of the time on two idle cores, in a twentieth more where two fits share them.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1500")
