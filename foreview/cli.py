@@ -139,8 +139,8 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     # Threads that spin while they wait slow each other down many times over on a busy machine. For
-    # some microseconds, as most of their waits take, it is faster than to sleep: LightGBM fits in
-    # four fifths of the time on two idle cores, in a twentieth more where two fits share them.
+    # some microseconds, as most of their waits take, it is faster than to sleep; ten times as long
+    # would double the time of two fits that share two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1500")
     cli.main(args=args, prog_name="foreview")

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.bundle import MODEL_FILE, Contract, read_contract, read_intervals
+from feature_repo.bundle import MODEL_FILE, Contract, Intervals, read_contract, read_intervals
 from training import promotion
 from training.behaviour import Forecast, behaviour
 from training.dataset import TrainingSet
-from training.evaluation import Row, with_intervals
+from training.evaluation import Row, Scored, with_intervals
 from training.judging import MODEL, Judged
 from training.onnx_export import predict_growth
 from training.promotion import Verdict
@@ -71,9 +71,8 @@ def _median_views(bundle: Path, asked: TrainingSet) -> FloatArray:
 
     Both are read alike: of the same trees in two forms, rounding would make one the better.
     """
-    matrix = asked.reading(read_contract(bundle).columns).matrix(asked.labels)
-    growth = predict_growth(bundle / MODEL_FILE, matrix)
-    return with_intervals(asked, growth, read_intervals(bundle), MODEL).median["views"]
+    reading = asked.reading(read_contract(bundle).columns)
+    return _scored(bundle, reading, read_intervals(bundle)).median["views"]
 
 
 def bundle_forecast(directory: Path) -> Forecast:
@@ -81,13 +80,18 @@ def bundle_forecast(directory: Path) -> Forecast:
     intervals = read_intervals(directory)
 
     def forecast(asked: TrainingSet) -> FloatArray:
-        growth = predict_growth(directory / MODEL_FILE, asked.matrix(asked.labels))
-        scored = with_intervals(asked, growth, intervals, MODEL)
+        scored = _scored(directory, asked, intervals)
         assert scored.interval is not None
         low, high = scored.interval["views"].T
         return 10.0 ** np.column_stack([low, scored.median["views"], high]) - 1.0
 
     return forecast
+
+
+def _scored(bundle: Path, asked: TrainingSet, intervals: Intervals) -> Scored:
+    """Let a bundle answer questions that hold its columns in its order."""
+    growth = predict_growth(bundle / MODEL_FILE, asked.matrix(asked.labels))
+    return with_intervals(asked, growth, intervals, MODEL)
 
 
 def _coverage(rows: list[Row]) -> float:

@@ -84,6 +84,14 @@ def test_a_null_becomes_the_columns_default_and_is_told(model):
     assert np.isnan(given.features[0, model.columns.index("log10_views")])
 
 
+def test_nulls_are_counted_by_the_view_they_are_of(model):
+    values = stored_values(model, 40)
+    views = np.array([view for view, _ in model.plan.numbers])
+    counted = dict(zip(model.plan.views, model.nulls_by_view(values), strict=True))
+    assert counted == {view: np.isnan(values[:, views == view]).sum() for view in counted}
+    assert all(counted.values())
+
+
 def test_the_tier_decides_the_width(model):
     values = stored_values(model, 2, seed=3)
     values[1] = values[0]
