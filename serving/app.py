@@ -12,6 +12,7 @@ from serving import pages, problems, routes, server
 from serving.api_keys import KeyTable
 from serving.breaker import Breaker
 from serving.champion import REAL, Champion
+from serving.current_vectors import CurrentVectors
 from serving.dependencies import State
 from serving.draft_model import SITUATION as DRAFT
 from serving.draft_model import DraftModel
@@ -122,7 +123,11 @@ async def open_forecaster(
     metrics = metrics or ServingMetrics()
     moment = Moment(clock or _clock(settings))
     features = RedisOnlineFeatures(
-        open_servers(settings), settings.redis_timeout_seconds, Breaker(metrics.breaker_open.set)
+        open_servers(settings),
+        settings.redis_timeout_seconds,
+        Breaker(metrics.breaker_open.set),
+        current=CurrentVectors(settings.recent_features),
+        count=metrics.features_read.add,
     )
     log = ForecastLog(
         settings.required_database_url,

@@ -29,7 +29,8 @@ class Coalescer(Generic[Q, A]):
 
     Who comes alone is answered at once, after others who came alone in the very task that asks.
     While the store is being read, those who come gather behind and share the next: one trip to the
-    store and one pass of array work for all.
+    store and one pass of array work for all. So do those who came in the same round of the loop as
+    one whose answer needed no store.
     """
 
     def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
@@ -37,18 +38,26 @@ class Coalescer(Generic[Q, A]):
         self._open: dict[Q, _Group[Q, A]] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._came_together = MOST_TOGETHER
+        self._has_answered_one = False
 
     async def answer(self, entity_id: str, question: Q) -> A:
         """Give the answer for one id."""
         task = asyncio.current_task()
-        if task is None or self._running or self._open or self._came_together > 1:
+        is_alone = not (self._running or self._open or self._has_answered_one)
+        if task is None or not is_alone or self._came_together > 1:
             return await self._gathered(entity_id, question)
         self._running.add(task)  # a group would cost a task of its own and two rounds of the loop
+        self._has_answered_one = True
+        asyncio.get_running_loop().call_soon(self._end_round)
         try:
             (answer,) = await self._ask([entity_id], question)
         finally:
             self._launch_next(task)
         return answer
+
+    def _end_round(self) -> None:
+        """Take the next to come for alone: all who came with the last have been seen."""
+        self._has_answered_one = False
 
     def _gathered(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
         loop = asyncio.get_running_loop()

@@ -79,8 +79,13 @@ class ServingMetrics:
             "Features that a model wanted and the online store had as null or not at all",
             "feature_view",
         )
+        self.features_read = Tallies(
+            "features_read",
+            "Videos whose features were read: from Redis, or from memory that Redis vouches for",
+            "source",
+        )
         self.model_info = ModelInfo()
-        for collector in (self.forecasts, self.missing, self.model_info):
+        for collector in (self.forecasts, self.missing, self.features_read, self.model_info):
             self.registry.register(collector)
         self.model_refused = Counter(
             "model_refused_total",

@@ -13,6 +13,7 @@ from feature_repo import online_layout as layout
 from feature_repo.statuses import age_limit_seconds
 from feature_repo.transformations.declared import DEFAULT
 from serving.breaker import Breaker
+from serving.current_vectors import CurrentVectors
 from serving.errors import FeaturesUnavailable
 from serving.redis_connection import RedisAway, command
 from serving.redis_servers import RedisServers
@@ -154,6 +155,9 @@ class RedisOnlineFeatures:
 
     Which channel a video is of was learnt when the video was last read. It is a hint of what to
     ask for together, never an answer: what the video's row says now decides.
+
+    Where the store tells of changes, what it was asked lately and has not changed is not asked for
+    again.
     """
 
     def __init__(
@@ -162,8 +166,12 @@ class RedisOnlineFeatures:
         timeout_seconds: float,
         breaker: Breaker,
         project: str = layout.PROJECT,
+        current: CurrentVectors | None = None,
+        count: Callable[[str, int], None] = lambda source, videos: None,
     ) -> None:
         self._servers = servers
+        self._current = CurrentVectors(0) if current is None else current
+        self._count = count
         self._timeout = timeout_seconds
         self._breaker = breaker
         self._channel_of: dict[str, str] = {}
@@ -172,6 +180,7 @@ class RedisOnlineFeatures:
 
     async def start(self) -> None:
         """Connect; an absent store is no failure, it is looked for in the background."""
+        self._servers.tell(self._current.changed)
         await self._servers.start()
         self._breaker.start(self._probe)
 
@@ -189,7 +198,14 @@ class RedisOnlineFeatures:
 
     async def read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
         """Read videos and their channels; see OnlineFeatures."""
-        return await self._guarded(lambda: self._read(plan, video_ids))
+        held = self._current.get(plan, video_ids)
+        asked = [id_ for id_, one in zip(video_ids, held, strict=True) if one is None]
+        self._count("memory", len(video_ids) - len(asked))
+        if not asked:
+            return held
+        self._count("redis", len(asked))
+        read = iter(await self._guarded(lambda: self._read(plan, asked)))
+        return [next(read) if one is None else one for one in held]
 
     async def read_channels(
         self, plan: EntityPlan, channel_ids: Sequence[str]
@@ -220,7 +236,7 @@ class RedisOnlineFeatures:
 
     async def _read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
         deadline = perf_counter() + self._timeout
-        wants_channel = bool(plan.channel.fields)
+        changes, wants_channel = self._current.changes, bool(plan.channel.fields)
         hinted = self._hinted(video_ids) if wants_channel else []
         keys = [self._video_key(video_id) for video_id in video_ids]
         keys += [self._channel_key(channel_id) for channel_id in hinted]
@@ -234,7 +250,16 @@ class RedisOnlineFeatures:
             more = await self._replies(keys, deadline)
             channels |= _channels(plan.channel, unread, more)
         self._remember(video_ids, videos)
-        return _vectors(plan, video_ids, videos, channels)
+        vectors = _vectors(plan, video_ids, videos, channels)
+        if self._servers.is_telling and changes == self._current.changes:
+            for vector in vectors:
+                if vector is not None:
+                    self._current.hold(plan, vector, self._keys_of(vector))
+        return vectors
+
+    def _keys_of(self, vector: StoredVector) -> tuple[bytes, ...]:
+        of_video = self._video_key(vector.video_id)
+        return (of_video, self._channel_key(vector.channel_id)) if vector.channel_id else (of_video,)
 
     def _hinted(self, video_ids: Sequence[str]) -> list[str]:
         known = self._channel_of
@@ -281,7 +306,8 @@ def _vectors(
         if channel is not None:
             values[at, width:] = channel[0]
         event_times = times + (absent if channel is None else channel[1])
-        vectors.append(StoredVector(video_id, channel_id, world, values[at], event_times))
+        # Whoever keeps one vector shall not keep all that were read with it.
+        vectors.append(StoredVector(video_id, channel_id, world, values[at].copy(), event_times))
     return vectors
 
 

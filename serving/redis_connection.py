@@ -1,9 +1,10 @@
 """One pipelined connection to a Redis server: commands and replies as bytes."""
 
 import asyncio
+import logging
 import ssl
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -16,7 +17,13 @@ from serving.errors import ServingError
 from serving.redis_kernel import reply_ends
 
 Command = bytes
+# Told which keys have changed; None is any of them.
+Told = Callable[[list[bytes] | None], None]
+
 DEFAULT_PORT = 6379
+_PUSH = ord(">")
+
+_log = logging.getLogger(__name__)
 
 
 class RedisAway(ServingError):
@@ -83,10 +90,17 @@ class _Waiting:
 
 
 class RedisConnection(asyncio.Protocol):
-    """Sends commands as they come and hands replies out in order; never waits to write."""
+    """Sends commands as they come and hands replies out in order; never waits to write.
 
-    def __init__(self) -> None:
+    Where `is_telling`, Redis says when a key that was read changes, by a push between replies. It
+    does not before it has answered the read, so that what is told is never older than what is held.
+    Once the connection is lost nothing is known of any key.
+    """
+
+    def __init__(self, told: Told | None = None) -> None:
         self.is_open = False
+        self.is_telling = False
+        self._told = told
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
         self._waiting: deque[_Waiting] = deque()
@@ -97,27 +111,37 @@ class RedisConnection(asyncio.Protocol):
         self._transport, self.is_open = cast("asyncio.Transport", transport), True
 
     def data_received(self, data: bytes) -> None:
-        """Hand replies to those who wait for them."""
+        """Hand replies to those who wait for them, and tell of what changed."""
         self._received += data
-        while self._waiting:
-            first = self._waiting[0]
-            more = _whole(self._received, first)
-            if more < 0:
-                self.close()
-                return
-            first.found += more
-            if first.found < len(first.ends) - 1:
-                return
+        while self._received and self._has_taken_next():
+            pass
+
+    def _has_taken_next(self) -> bool:
+        """Take a push, or some of the replies that are waited for; False if neither is whole."""
+        first = self._waiting[0] if self._waiting else None
+        at = 0 if first is None else int(first.ends[first.found])
+        if len(self._received) > at and self._received[at] == _PUSH:
+            return self._has_taken_push(at)
+        if first is None:
+            return False
+        more = _whole(self._received, first)
+        if more < 0:
+            self.close()
+            return False
+        first.found += more
+        if first.found == len(first.ends) - 1:
             self._waiting.popleft()
             ends = first.ends.tolist()
             if not first.future.done():
                 replies = [bytes(self._received[a:b]) for a, b in pairwise(ends)]
                 first.future.set_result(replies)
             del self._received[: ends[-1]]
+            return True
+        return more > 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everyone who waits."""
-        self.is_open = False
+        self._end()
         while self._waiting:
             future = self._waiting.popleft().future
             if not future.done():
@@ -125,7 +149,7 @@ class RedisConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Drop the connection."""
-        self.is_open = False
+        self._end()
         if self._transport is not None:
             self._transport.abort()
 
@@ -151,6 +175,28 @@ class RedisConnection(asyncio.Protocol):
                 raise RedisAway(reply[1:].decode(errors="replace").strip())
         return replies
 
+    def _end(self) -> None:
+        """Be open no longer; what was read is not vouched for from now on."""
+        if self.is_open and self._told is not None:
+            self._told(None)
+        self.is_open = self.is_telling = False
+
+    def _has_taken_push(self, at: int) -> bool:
+        """Take out a push that is whole, and tell of what changed."""
+        end = np.zeros(1, np.int64)
+        received = np.frombuffer(self._received, np.uint8)
+        whole = reply_ends(received, len(received), np.int64(at), end)
+        del received  # nothing can be taken out of what somebody looks at
+        if whole != 1:
+            if whole < 0:
+                self.close()
+            return False
+        kind, *told = parsed(bytes(self._received[at : end[0]]))
+        del self._received[at : end[0]]
+        if kind == b"invalidate" and self._told is not None:
+            self._told(told[0])
+        return True
+
     def _give_up(self, future: "asyncio.Future[list[bytes]]") -> None:
         if not future.done():
             future.set_exception(RedisAway("no answer in time"))
@@ -172,8 +218,15 @@ def parsed(reply: bytes) -> Any:
     return reader.gets()
 
 
-async def connect(address: RedisAddress, timeout: float) -> RedisConnection:
+async def connect(
+    address: RedisAddress, timeout: float, told: Told | None = None
+) -> RedisConnection:
     """Connect, log in and choose the database.
+
+    Args:
+        address: Of the server.
+        timeout: For each step, seconds.
+        told: Called when keys change that were read, if the server can tell: Redis 6 and later.
 
     Raises:
         RedisAway: The server cannot be reached or refuses.
@@ -182,7 +235,7 @@ async def connect(address: RedisAddress, timeout: float) -> RedisConnection:
     try:
         async with asyncio.timeout(timeout):
             _, connection = await loop.create_connection(
-                RedisConnection, address.host, address.port, ssl=address.tls
+                lambda: RedisConnection(told), address.host, address.port, ssl=address.tls
             )
     except (OSError, TimeoutError) as error:
         raise RedisAway(f"{address}: {type(error).__name__}") from error
@@ -195,4 +248,20 @@ async def connect(address: RedisAddress, timeout: float) -> RedisConnection:
     except RedisAway as error:
         connection.close()
         raise RedisAway(f"{address}: {error}") from error
+    if told is not None:
+        await _track(connection, timeout)
     return connection
+
+
+async def _track(connection: RedisConnection, timeout: float) -> None:
+    """Have the server say which keys change; an old one, a proxy or its rights may not allow it.
+
+    Source: https://redis.io/docs/latest/develop/reference/client-side-caching/
+    """
+    for asked in (command("HELLO", 3), command("CLIENT", "TRACKING", "ON")):
+        try:
+            await connection.execute([asked], timeout)
+        except RedisAway as error:
+            _log.info("Redis does not tell of changes: %s", error)
+            return
+    connection.is_telling = connection.is_open

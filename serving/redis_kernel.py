@@ -14,7 +14,8 @@ _Bytes = NDArray[np.uint8]
 _I64 = NDArray[np.int64]
 
 _END, _LINE = ord("\r"), 2  # a line ends with two bytes
-_ARRAY, _BULK, _SIMPLE, _ERROR, _INTEGER = (ord(kind) for kind in "*$+-:")
+_ARRAY, _SET, _PUSH, _MAP, _BULK, _TEXT = (ord(kind) for kind in "*~>%$=")
+_LINES = tuple(ord(kind) for kind in "+-:_,#(")  # what is told in one line
 _MINUS, _ZERO, _NINE = ord("-"), ord("0"), ord("9")
 _MOST = 1 << 29  # no reply of Redis has more parts or bytes
 HASH_OFFSET, HASH_PRIME, HASH_MASK = 2166136261, 16777619, 0xFFFFFFFF
@@ -32,7 +33,7 @@ _READ = (
 
 @compiled(_ENDS)
 def reply_ends(received: _Bytes, size: int, at: np.int64, ends: _I64) -> int:
-    """Find where replies end, in the protocol of Redis (RESP2).
+    """Find where replies end, in the protocol of Redis (RESP2 and RESP3).
 
     Args:
         received: What came, in its first `size` bytes.
@@ -41,9 +42,12 @@ def reply_ends(received: _Bytes, size: int, at: np.int64, ends: _I64) -> int:
         ends: Filled in for replies that are whole.
 
     Returns:
-        How many are whole; -1 where it is no such protocol.
+        How many are whole before the first that is not, and before a push, which is none unless
+        it is what comes first; -1 where it is no such protocol.
     """
     for found in range(ends.shape[0]):
+        if found and at < size and received[at] == _PUSH:
+            return found
         parts = np.int64(1)
         while parts > 0:
             if at >= size:
@@ -52,7 +56,7 @@ def reply_ends(received: _Bytes, size: int, at: np.int64, ends: _I64) -> int:
             at += 1
             is_negative, number = False, np.int64(0)
             while at < size and received[at] != _END:
-                if kind in (_ARRAY, _BULK):
+                if kind in (_ARRAY, _SET, _PUSH, _MAP, _BULK, _TEXT):
                     digit = received[at]
                     if digit == _MINUS:
                         is_negative = True
@@ -63,15 +67,17 @@ def reply_ends(received: _Bytes, size: int, at: np.int64, ends: _I64) -> int:
                 at += 1
             at += _LINE
             parts -= 1
-            if kind == _ARRAY:
+            if kind == _MAP:
+                parts += 2 * number
+            elif kind in (_ARRAY, _SET, _PUSH):
                 if not is_negative:
                     parts += number
-            elif kind == _BULK:
+            elif kind in (_BULK, _TEXT):
                 if not is_negative:
                     at += number + _LINE
                     if at <= size and received[at - _LINE] != _END:
                         return -1
-            elif kind != _SIMPLE and kind != _ERROR and kind != _INTEGER:
+            elif kind not in _LINES:
                 return -1
             if at > size:
                 return found
@@ -106,7 +112,8 @@ def read_rows(
         bits[row] = _NAN
         times[row] = np.nan
         spans[row] = -1
-        if replies[at] != _ARRAY:
+        is_map = replies[at] == _MAP
+        if not is_map and replies[at] != _ARRAY:
             return -1
         left = np.int64(0)
         at += 1
@@ -114,6 +121,7 @@ def read_rows(
             left = 10 * left + np.int64(replies[at]) - _ZERO
             at += 1
         at += _LINE
+        left *= 2 if is_map else 1
         wanted = -1
         for part in range(left):
             if replies[at] != _BULK:

@@ -1,6 +1,7 @@
 """Redis as it is run: one server, a master that sentinels name, or a cluster; kept connected."""
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from serving.redis_connection import (
     RedisAddress,
     RedisAway,
     RedisConnection,
+    Told,
     command,
     connect,
     parsed,
@@ -20,12 +22,20 @@ from serving.settings import ServingSettings
 _RETRY_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _CONNECT_SECONDS = 1.0
+_SIGN_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
 
 class RedisServers(Protocol):
     """Where keys are read."""
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether they say, at this moment, which of the keys read from them change."""
+
+    def tell(self, told: Told) -> None:
+        """Have changes told from the next connection on, all keys' where one is lost."""
 
     async def start(self) -> None:
         """Connect, and stay connected in the background."""
@@ -53,6 +63,12 @@ def open_servers(settings: ServingSettings) -> RedisServers:
     return SingleServer(address, sentinels, settings.redis_sentinel_service)
 
 
+async def _hear(connection: RedisConnection) -> None:
+    """Ask for a sign of life; who gives none is taken for lost, and what it told for nothing."""
+    with contextlib.suppress(RedisAway):
+        await connection.execute([command("PING")], _SIGN_SECONDS)
+
+
 class SingleServer:
     """One server, or the master that sentinels name, found again after each failover."""
 
@@ -64,6 +80,16 @@ class SingleServer:
         self._connection: RedisConnection | None = None
         self._connected_to: RedisAddress | None = None
         self._task: asyncio.Task[None] | None = None
+        self._told: Told | None = None
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether the server says which keys change."""
+        return self._connection is not None and self._connection.is_telling
+
+    def tell(self, told: Told) -> None:
+        """Have changes told from the next connection on."""
+        self._told = told
 
     async def start(self) -> None:
         """Connect, and stay connected in the background."""
@@ -93,9 +119,11 @@ class SingleServer:
             looked += _RETRY_SECONDS
             if self._connection is None or not self._connection.is_open:
                 await self._connect()
-            elif self._sentinels and looked >= _LOOK_SECONDS:
+            elif looked >= _LOOK_SECONDS:
                 looked = 0.0
-                await self._follow_master()
+                await _hear(self._connection)
+                if self._sentinels:
+                    await self._follow_master()
 
     async def _follow_master(self) -> None:
         try:
@@ -110,7 +138,7 @@ class SingleServer:
     async def _connect(self) -> None:
         try:
             address = await self._master() if self._sentinels else self._address
-            self._connection = await connect(address, _CONNECT_SECONDS)
+            self._connection = await connect(address, _CONNECT_SECONDS, self._told)
         except RedisAway as error:
             _log.info("Redis: %s", error)
         else:
@@ -146,6 +174,16 @@ class ClusterServers:
         self._slots: list[tuple[int, int, RedisAddress]] = []
         self._connections: dict[RedisAddress, RedisConnection] = {}
         self._task: asyncio.Task[None] | None = None
+        self._told: Told | None = None
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether every node says which keys change."""
+        return all(connection.is_telling for connection in self._connections.values())
+
+    def tell(self, told: Told) -> None:
+        """Have changes told from the next connections on."""
+        self._told = told
 
     async def start(self) -> None:
         """Learn the cluster's layout, and keep to it in the background."""
@@ -200,6 +238,7 @@ class ClusterServers:
     async def _stay_connected(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.gather(*map(_hear, self._connections.values()))
             await self._learn()
 
     async def _learn(self) -> None:
@@ -229,6 +268,6 @@ class ClusterServers:
         connection = self._connections.get(node)
         if connection is None or not connection.is_open:
             self._connections.pop(node, None)
-            connection = await connect(node, _CONNECT_SECONDS)
+            connection = await connect(node, _CONNECT_SECONDS, self._told)
             self._connections[node] = connection
         return connection
