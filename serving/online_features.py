@@ -259,7 +259,9 @@ class RedisOnlineFeatures:
 
     def _keys_of(self, vector: StoredVector) -> tuple[bytes, ...]:
         of_video = self._video_key(vector.video_id)
-        return (of_video, self._channel_key(vector.channel_id)) if vector.channel_id else (of_video,)
+        if vector.channel_id is None:
+            return (of_video,)
+        return (of_video, self._channel_key(vector.channel_id))
 
     def _hinted(self, video_ids: Sequence[str]) -> list[str]:
         known = self._channel_of

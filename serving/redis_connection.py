@@ -245,11 +245,14 @@ async def connect(
     try:
         if hello:
             await connection.execute(hello, timeout)
+        if told is not None:
+            await _track(connection, timeout)
     except RedisAway as error:
         connection.close()
         raise RedisAway(f"{address}: {error}") from error
-    if told is not None:
-        await _track(connection, timeout)
+    except BaseException:  # cancelled
+        connection.close()
+        raise
     return connection
 
 

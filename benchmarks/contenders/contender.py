@@ -20,6 +20,8 @@ from benchmarks.contenders.stage import CHANNELS, Stage
 from foreview.servers.state import free_port
 
 NULL, OURS, NAIVE = "null FastAPI", "ours", "naive"
+# It asks Redis every time, as ours does for a video that it did not read lately or that changed.
+FORGETFUL = "ours, nothing held"
 NINE = "days=1,7,30&metrics=views,likes,comments"
 ONE = "days=7&metrics=views"
 
@@ -52,9 +54,12 @@ def start_all(stage: Stage, stack: ExitStack, tell: Callable[[str], None]) -> li
     """Start every contender that can run here, until the stack closes."""
     chance, ids = random.Random(7), stage.video_ids
 
-    def started(name: str, module: str, request: Callable[[], bytes], *more: str) -> Contender:
+    def started(
+        name: str, module: str, request: Callable[[], bytes], *more: str, **variables: str
+    ) -> Contender:
         command = [sys.executable, "-m", module, *more]
-        return stack.enter_context(_started(name, stage, command, request, tell))
+        environment = _environment(stage) | variables
+        return stack.enter_context(_started(name, environment, command, request, tell))
 
     def forecast(pick: Callable[[], str], query: str) -> Callable[[], bytes]:
         return lambda: get_request(f"/v1/videos/{pick()}/forecast?{query}")
@@ -68,6 +73,9 @@ def start_all(stage: Stage, stack: ExitStack, tell: Callable[[str], None]) -> li
         ours,
         Contender("ours, 1 x 1", ours.process, ours.address, forecast(anyone, ONE)),
         Contender("ours, Zipf", ours.process, ours.address, hot),
+        started(
+            FORGETFUL, "foreview.cli", forecast(anyone, NINE), *serve, FOREVIEW_RECENT_FEATURES="0"
+        ),
         started(
             NAIVE, "benchmarks.contenders.naive_app", lambda: get_request(f"/naive/{anyone()}")
         ),
@@ -123,14 +131,14 @@ def _environment(stage: Stage) -> dict[str, str]:
 @contextmanager
 def _started(
     name: str,
-    stage: Stage,
+    environment: dict[str, str],
     command: list[str],
     request: Callable[[], bytes],
     tell: Callable[[str], None],
 ) -> Iterator[Contender]:
     """Run a server that prints its address, alone on its line or as JSON."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, env=_environment(stage), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline().strip()

@@ -46,6 +46,8 @@ def test_without_its_store_a_video_is_forecast_from_what_was_read_last(
         usual, _ = ask(client, filled)
         assert usual.json()["features_from"] == "online_store"
         own_redis.signal(fault)
+        # What was held goes on as it was until the silence is noticed.
+        until(lambda: ask(client, filled)[0].json()["features_from"] == "recent_features")
         for _ in range(5):
             response, seconds = ask(client, filled)
             assert response.status_code == 200

@@ -6,7 +6,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from serving.redis_connection import RedisAddress, RedisAway, RedisConnection, command, connect
+from serving.redis_connection import (
+    RedisAddress,
+    RedisAway,
+    RedisConnection,
+    command,
+    connect,
+    parsed,
+)
 
 PING, GET = command("PING"), command("GET", "key")
 
@@ -58,6 +65,51 @@ def test_each_caller_gets_its_own_replies(seed: int) -> None:
 
     told = iter(replies)
     assert answered(replies, sizes, ask) == [[next(told) for _ in one] for one in asked]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_changed_is_told_apart_from_replies_however_they_come(seed: int) -> None:
+    chance, told = random.Random(seed), []
+    wanted = [chance.randbytes(chance.randrange(60)) for _ in range(6)]
+    parts: list[bytes] = []
+    changed: list[list[bytes] | None] = []
+    for one in wanted:
+        for _ in range(chance.randrange(3)):
+            keys = [chance.randbytes(20) for _ in range(chance.randrange(1, 3))]
+            changed.append(None if chance.random() < 0.2 else keys)
+            parts.append(invalidation(changed[-1]))
+        parts.append(b"$%d\r\n%b\r\n" % (len(one), one))
+
+    async def ask(connection: RedisConnection) -> object:
+        connection._told = told.append  # a server of this test's knows no HELLO
+        asked = [connection.execute([GET] * 3, 5.0) for _ in range(2)]
+        answers = await asyncio.gather(*asked)
+        assert told == changed  # nothing is held back
+        connection.close()
+        assert told == [*changed, None]  # nothing is known any more
+        return [parsed(reply) for replies in answers for reply in replies]
+
+    assert answered(parts, lambda: chance.choice((1, 2, 7, 50, 500)), ask) == wanted
+
+
+def test_what_changed_is_told_while_nobody_waits() -> None:
+    told: list[list[bytes] | None] = []
+
+    async def ask(connection: RedisConnection) -> object:
+        connection._told = told.append
+        await connection.execute([PING], 5.0)
+        while len(told) < 2:
+            await asyncio.sleep(0.001)
+        return None
+
+    parts = [b"+PONG\r\n", invalidation([b"one"]), invalidation([b"two"])]
+    answered(parts, lambda: 3, ask)
+    assert told[:2] == [[b"one"], [b"two"]]
+
+
+def invalidation(keys: list[bytes] | None) -> bytes:
+    head = b">2\r\n$10\r\ninvalidate\r\n"
+    return head + (b"_\r\n" if keys is None else command(*keys))
 
 
 def test_an_error_is_raised_to_who_asked_and_the_next_is_answered() -> None:

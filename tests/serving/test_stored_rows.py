@@ -36,7 +36,10 @@ TIMES = st.one_of(
 
 
 def resp(value: object) -> bytes:
-    """Encode a reply as Redis does; an exception is an error, a str a simple string."""
+    """Encode a reply as Redis does; an exception is an error, a str a simple string, a dict a map.
+
+    Maps are of RESP3.
+    """
     match value:
         case None:
             return b"$-1\r\n"
@@ -50,11 +53,18 @@ def resp(value: object) -> bytes:
             return f"-{value}\r\n".encode()
         case list():
             return b"*%d\r\n" % len(value) + b"".join(map(resp, value))
+        case dict():
+            parts = itertools.chain.from_iterable(value.items())
+            return b"%%%d\r\n" % len(value) + b"".join(map(resp, parts))
     raise AssertionError(value)
 
 
 def row(fields: dict[bytes, bytes]) -> bytes:
     return resp(list(itertools.chain.from_iterable(fields.items())))
+
+
+def push(*parts: object) -> bytes:
+    return b">%d\r\n" % len(parts) + b"".join(map(resp, parts))
 
 
 def ends(received: bytes, count: int, at: int = 0) -> list[int]:
@@ -70,7 +80,9 @@ REPLIES = st.recursive(
         st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=9),
         st.just(hiredis.ReplyError("MOVED 1 127.0.0.1:7000")),
     ),
-    lambda parts: st.lists(parts, max_size=4),
+    lambda parts: st.one_of(
+        st.lists(parts, max_size=4), st.dictionaries(st.binary(max_size=5), parts, max_size=3)
+    ),
 )  # fmt: skip
 
 
@@ -96,11 +108,23 @@ def test_replies_end_where_they_end_however_they_are_cut(
         b"*2x\r\n",
         b"$3\r\nabcde\r\n",
         b"$" + b"9" * 20 + b"\r\n",
-        b"%1\r\n",
+        b"?1\r\n",
     ],
 )
 def test_what_is_no_reply_is_refused(received: bytes) -> None:
     assert ends(received, 1) == [-1]
+
+
+def test_what_is_told_in_other_kinds_of_one_line_ends_with_it() -> None:
+    kinds = [b"_\r\n", b"#t\r\n", b",1.5\r\n", b"(12345678901234567890\r\n", b"~1\r\n:5\r\n",
+             b"=7\r\ntxt:abc\r\n"]  # fmt: skip
+    assert ends(b"".join(kinds), len(kinds)) == list(itertools.accumulate(map(len, kinds)))
+
+
+def test_a_push_is_no_reply_unless_it_is_what_comes_first() -> None:
+    told, reply = push(b"invalidate", [b"key"]), resp(b"value")
+    assert ends(reply + told + reply, 2) == [len(reply)]
+    assert ends(told + reply, 1) == [len(told)]
 
 
 PLAN = EntityPlan.of(
@@ -120,7 +144,10 @@ def stored(draw: st.DrawFn) -> dict[bytes, bytes]:
 
 @given(st.lists(stored(), min_size=1, max_size=4))
 def test_rows_are_read_as_the_layout_decodes_each_value(rows: list[dict[bytes, bytes]]) -> None:
-    found = PLAN.reader.read([row(fields) for fields in rows])
+    encoders = itertools.cycle([row, resp])  # as RESP2 and RESP3 tell them
+    found = PLAN.reader.read(
+        [encode(fields) for encode, fields in zip(encoders, rows, strict=False)]
+    )
     for at, fields in enumerate(rows):
         values = [fields.get(field) for field in PLAN.fields]
         assert found.texts[at] == tuple(map(layout.decode_text, values[:2]))
