@@ -201,6 +201,12 @@ FEATURES = Board(
                     )
                 ],
             ),
+            Panel(
+                "Videos read",
+                "From Redis, or from memory while Redis says that they have not changed.",
+                "ops",
+                [Query("sum by (source) (rate(features_read_total[5m]))", "{{source}}")],
+            ),
         ],
         "Collection": [
             Panel(
