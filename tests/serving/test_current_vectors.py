@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 from collections.abc import Awaitable, Callable
 
 import numpy as np
@@ -163,13 +164,13 @@ def test_a_video_taken_out_is_not_held(redis_url, store) -> None:
     reading(redis_url, scenario)
 
 
-def test_nothing_is_vouched_for_by_a_connection_that_is_lost(redis_url, store) -> None:
-    video = unique_id()
+def test_nothing_is_vouched_for_by_a_connection_that_is_lost(own_redis) -> None:
+    store, video = Store(own_redis.url), unique_id()
     put(store, video, 1.0)
 
     async def scenario(reader: Reader) -> None:
         await reader.views(video)
-        with redis.Redis.from_url(redis_url) as connection:
+        with redis.Redis.from_url(own_redis.url) as connection:
             for client in connection.client_list():
                 if "t" in client["flags"]:
                     connection.client_kill_filter(_id=client["id"])
@@ -181,7 +182,7 @@ def test_nothing_is_vouched_for_by_a_connection_that_is_lost(redis_url, store) -
         await until(lambda: len(reader.current) == 0)
         assert await reader.views(video) == [3.0]
 
-    reading(redis_url, scenario)
+    reading(own_redis.url, scenario)
 
 
 def test_what_changes_while_it_is_read_is_never_held_as_it_was(redis_url, store) -> None:
@@ -235,8 +236,6 @@ def test_a_user_who_may_not_be_told_reads_every_time(own_redis, redis_url) -> No
 
 
 def test_a_store_that_falls_silent_vouches_for_nothing(own_redis) -> None:
-    import signal
-
     store, video = Store(own_redis.url), unique_id()
     put(store, video, 1.0)
 
