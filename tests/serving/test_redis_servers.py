@@ -120,7 +120,8 @@ def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, mak
         connection.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
     for node in nodes:
         until(lambda node=node: knows_all_slots(node), 30)
-    videos = [put(ClusterStore(nodes[0].url), world) for _ in range(12)]
+    store = ClusterStore(nodes[0].url)
+    videos = [put(store, world) for _ in range(12)]
     slots = {key_slot(layout.key_encoder("video_id")(v)) < middle for v in videos}
     assert slots == {True, False}  # both nodes are needed
     with open_client(redis_url=nodes[0].url, redis_cluster=True) as client:
@@ -129,6 +130,15 @@ def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, mak
         answer = client.post("/v1/forecasts", json={"video_ids": videos}).json()
         assert not any("error" in entry for entry in answer["forecasts"])
         assert client.get("/readyz").status_code == 200
+        assert 'features_read_total{source="memory"} 12.0' in client.get("/metrics").text
+        for video in videos:  # every node tells of its own
+            store.put_video(video, f"UC{video}", world, view_count=23456.0)
+            until(lambda video=video: views_now(client, video) == 23456)
+
+
+def views_now(client, video):
+    answer = client.get(f"/v1/videos/{video}/forecast").json()
+    return answer["metrics"]["views"]["current"]
 
 
 def knows_all_slots(node):
