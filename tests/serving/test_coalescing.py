@@ -173,3 +173,20 @@ def test_who_leaves_alone_holds_up_nobody(monkeypatch):
         assert await stays == "c:q"
 
     run(scenario)
+
+
+def test_who_comes_with_one_that_needed_no_store_is_answered_with_the_others():
+    async def scenario(store, coalescer):
+        asked_for = []
+
+        async def ask(ids, question):
+            asked_for.append(ids)
+            return ids
+
+        coalescer = Coalescer(ask)
+        assert await asked(coalescer, "a", "q") == "a"
+        together = [asked(coalescer, entity, "q") for entity in "bcd"]
+        assert await asyncio.gather(*together) == ["b", "c", "d"]
+        assert asked_for == [["a"], ["b"], ["c", "d"]]
+
+    run(scenario)
