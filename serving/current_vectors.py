@@ -39,11 +39,14 @@ class CurrentVectors:
 
     def get(self, plan: "ReadPlan", video_ids: Sequence[str]) -> list["StoredVector | None"]:
         """Give the vectors of videos, read by this plan; None for one that is not held."""
-        now, found = self._now(), []
+        now = self._now()
+        found: list[StoredVector | None] = []
         for video_id in video_ids:
             held = self._held.get(video_id)
-            is_good = held is not None and held.plan is plan and now < held.until
-            found.append(held.vector if held is not None and is_good else None)
+            if held is None or held.plan is not plan or now >= held.until:
+                found.append(None)
+            else:
+                found.append(held.vector)
         return found
 
     def hold(self, plan: "ReadPlan", vector: "StoredVector", keys: tuple[bytes, ...]) -> None:

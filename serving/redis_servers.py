@@ -178,8 +178,8 @@ class ClusterServers:
 
     @property
     def is_telling(self) -> bool:
-        """Whether every node says which keys change."""
-        return all(connection.is_telling for connection in self._connections.values())
+        """Whether every node that is read says which keys change; one that left is not read."""
+        return all(node.is_telling for node in self._connections.values() if node.is_open)
 
     def tell(self, told: Told) -> None:
         """Have changes told from the next connections on."""

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import time
 
@@ -111,7 +112,8 @@ def make_sentinel(directory, master):
 
 
 def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, make_redis, world):
-    nodes = [make_redis("--cluster-enabled", "yes") for _ in range(2)]
+    options = ("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+    nodes = [make_redis(*options) for _ in range(2)]
     middle = 8192
     for node, (first, last) in zip(nodes, [(0, middle - 1), (middle, 16383)], strict=True):
         with redis.Redis.from_url(node.url) as connection:
@@ -134,6 +136,32 @@ def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, mak
         for video in videos:  # every node tells of its own
             store.put_video(video, f"UC{video}", world, view_count=23456.0)
             until(lambda video=video: views_now(client, video) == 23456)
+        left = next(video for video in iter(unique_id, None) if last_slot(video) < middle)
+        store.put_video(left, f"UC{left}", world)
+        store.put_channel(f"UC{left}")
+        # One leaves, and with it goes all that was held; of the other's it is held anew.
+        with redis.Redis.from_url(nodes[1].url) as leaving:
+            name = leaving.execute_command("CLUSTER", "MYID")
+        with redis.Redis.from_url(nodes[0].url) as staying:
+            staying.execute_command("CLUSTER", "FORGET", name)
+        nodes[1].kill()
+        until(lambda: from_memory(client, left), 30)
+
+
+def last_slot(video):
+    keys = [layout.key_encoder("video_id")(video), layout.key_encoder("channel_id")(f"UC{video}")]
+    return max(map(key_slot, keys))
+
+
+def from_memory(client, video):
+    """Ask about a video; say whether it was answered without asking Redis."""
+    before = read_from_memory(client)
+    return source(client, video) == "online_store" and read_from_memory(client) > before
+
+
+def read_from_memory(client):
+    (line,) = re.findall(r'features_read_total{source="memory"} (\S+)', client.get("/metrics").text)
+    return float(line)
 
 
 def views_now(client, video):
