@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from fastapi import FastAPI
@@ -138,7 +139,8 @@ async def open_forecaster(
     registry = MlflowRegistry(settings.required_mlflow_tracking_uri)
     cache = ModelCache(settings.state_dir / "models")
     follow = (registry, cache, metrics, settings.world, settings.registry_poll_seconds)
-    champion = Champion(*follow, LoadedModel)
+    load = partial(LoadedModel, remembered=settings.recent_features)
+    champion = Champion(*follow, load)
     draft_champion = Champion(*follow, DraftModel, DRAFT)
     max_age_seconds = settings.feature_max_age_hours * 3600.0
     async with AsyncExitStack() as stack:

@@ -29,6 +29,7 @@ from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.fallback import FallbackCurves
 from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
+from serving.remembered_sums import RememberedSums
 from serving.row_kernel import assemble, count_nulls, spread
 from serving.trees import Forest, OtherGraph
 
@@ -67,8 +68,13 @@ class ModelInput:
 class LoadedModel:
     """A verified bundle with its ONNX session; never changes once loaded."""
 
-    def __init__(self, directory: Path, version: str) -> None:
+    def __init__(self, directory: Path, version: str, remembered: int = 0) -> None:
         """Load and verify a bundle.
+
+        Args:
+            directory: The bundle.
+            version: Its name in the registry.
+            remembered: For how many rows to remember what the trees answered.
 
         Raises:
             BundleError: A part is missing, differs from its digest, or the parts do not agree.
@@ -98,6 +104,8 @@ class LoadedModel:
         self.curves = FallbackCurves(directory)
         self._session = open_session(directory, self._outputs, len(self.columns) + 1)
         self._forest = self._open_forest(directory)
+        if self._forest is not None:
+            self._sums = RememberedSums(self._forest.walk, len(self.metrics), remembered)
 
     def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
         """Assemble model inputs.
@@ -164,9 +172,10 @@ class LoadedModel:
 
     def _growth(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> NDArray[np.float32]:
         """Evaluate rows crossed with horizons; shape (n, metrics, horizons)."""
-        if self._forest is not None:
-            return self._forest.evaluate(features, days)
-        return self._by_session(features, days)
+        if self._forest is None:
+            return self._by_session(features, days)
+        sums = self._sums.sums(self._forest.places(features), days)
+        return self._forest.scaled(features, days, sums)
 
     def _by_session(
         self, features: NDArray[np.float32], days: NDArray[np.int_]

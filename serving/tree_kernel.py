@@ -21,16 +21,19 @@ MAX_TREE_NODES = 1 << (32 - LEFT_SHIFT)
 MAX_THRESHOLDS = THRESHOLD_MASK
 LEAF_THRESHOLD = THRESHOLD_MASK
 NULL_RIGHT = THRESHOLD_MASK + 1  # above every threshold
+NULL = 65535  # stands for a place where a value is null
 _STEPS_BETWEEN_LOOKS = 3
 
+_U16 = NDArray[np.uint16]
 _U32 = NDArray[np.uint32]
 
 _WALK = (
     "void(int32[::1],int64,uint32[::1],uint32[::1],uint32[::1],int64,int64,uint32[::1],uint32[::1])"
 )
+_PLACE = "void(float32[:,::1],float32[::1],int64[::1],uint16[:,::1])"
 _EVALUATE = (
-    "void(float32[:,::1],float32[::1],uint32[::1],float32[::1],uint32[::1],int64[::1],"
-    "float32[::1],int64[::1],float32[:,:,::1])"
+    "void(uint16[:,::1],float32[::1],uint32[::1],float32[::1],uint32[::1],int64[::1],"
+    "float32[::1],float32[:,:,::1])"
 )
 _TIMES_SCALE = "void(float32[:,::1],float32[::1],int64,int64,float32[:,:,::1])"
 
@@ -71,41 +74,23 @@ def _walk(
             leaf_of[tree], holds_to[tree] = base[lane] + at[lane], bound[lane]
 
 
-@compiled(_EVALUATE)
-def evaluate(
-    rows: NDArray[np.float32], horizons: NDArray[np.float32], nodes: _U32,
-    leaves: NDArray[np.float32], roots: _U32, bounds: NDArray[np.int64],
-    cuts: NDArray[np.float32], cut_bounds: NDArray[np.int64], out: NDArray[np.float32],
-) -> None:  # fmt: skip
-    """Sum the leaves of each ensemble for rows crossed with horizons.
-
-    A tree is walked again for a later horizon only where its leaf would change. Sums are float32
-    in the order of the trees, as onnxruntime's are.
+@compiled(_PLACE)
+def place(
+    rows: NDArray[np.float32], cuts: NDArray[np.float32], cut_bounds: NDArray[np.int64], out: _U16
+) -> None:
+    """Count the thresholds of its input below each value: all that trees see of it.
 
     Args:
         rows: Inputs without the horizon, shape (n, inputs - 1); NaN where null.
-        horizons: Ascending, shape (h,).
-        nodes: Packed nodes of all trees.
-        leaves: The value of each node that is a leaf.
-        roots: Where each tree begins.
-        bounds: Where each ensemble's trees begin, and the end.
         cuts: Ascending thresholds of each input, one after the other.
-        cut_bounds: Where each input's begin, and the end; the horizon is the last input.
-        out: Filled in, shape (n, ensembles, h).
+        cut_bounds: Where each input's begin, and the end.
+        out: Filled in, shape (n, inputs - 1); NULL where null.
     """
-    inputs = cut_bounds.shape[0] - 1
-    trees = roots.shape[0]
-    horizon = inputs - 1
-    # Each input twice: a node chooses whether a null goes right (first) or left (second).
-    levels = np.zeros(2 * inputs + 1, np.uint32)
-    leaf_of = np.empty(trees, np.uint32)
-    holds_to = np.empty(trees, np.uint32)
-    todo = np.empty(trees, np.int32)
     for row in range(rows.shape[0]):
-        for given in range(horizon):
+        for given in range(rows.shape[1]):
             value = rows[row, given]
             if value != value:  # NaN
-                levels[given], levels[given + inputs] = NULL_RIGHT, 0
+                out[row, given] = NULL
                 continue
             low, high = cut_bounds[given], cut_bounds[given + 1]
             while low < high:
@@ -114,13 +99,49 @@ def evaluate(
                     low = middle + 1
                 else:
                     high = middle
-            levels[given] = low - cut_bounds[given]
-            levels[given + inputs] = levels[given]
+            out[row, given] = low - cut_bounds[given]
+
+
+@compiled(_EVALUATE)
+def evaluate(
+    places: _U16, horizons: NDArray[np.float32], nodes: _U32, leaves: NDArray[np.float32],
+    roots: _U32, bounds: NDArray[np.int64], horizon_cuts: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Sum the leaves of each ensemble for rows crossed with horizons.
+
+    A tree is walked again for a later horizon only where its leaf would change. Sums are float32
+    in the order of the trees, as onnxruntime's are.
+
+    Args:
+        places: Of inputs without the horizon, shape (n, inputs - 1), as `place` gives them.
+        horizons: Ascending, shape (h,).
+        nodes: Packed nodes of all trees.
+        leaves: The value of each node that is a leaf.
+        roots: Where each tree begins.
+        bounds: Where each ensemble's trees begin, and the end.
+        horizon_cuts: Ascending thresholds of the horizon, which is the last input.
+        out: Filled in, shape (n, ensembles, h).
+    """
+    horizon = places.shape[1]
+    inputs = horizon + 1
+    trees = roots.shape[0]
+    # Each input twice: a node chooses whether a null goes right (first) or left (second).
+    levels = np.zeros(2 * inputs + 1, np.uint32)
+    leaf_of = np.empty(trees, np.uint32)
+    holds_to = np.empty(trees, np.uint32)
+    todo = np.empty(trees, np.int32)
+    for row in range(places.shape[0]):
+        for given in range(horizon):
+            level = np.uint32(places[row, given])
+            is_null = level == NULL
+            levels[given] = NULL_RIGHT if is_null else level
+            levels[given + inputs] = 0 if is_null else level
         for step in range(horizons.shape[0]):
-            at = cut_bounds[horizon]
-            while at < cut_bounds[inputs] and cuts[at] < horizons[step]:
+            at = 0
+            while at < horizon_cuts.shape[0] and horizon_cuts[at] < horizons[step]:
                 at += 1
-            level = np.uint32(at - cut_bounds[horizon])
+            level = np.uint32(at)
             levels[horizon], levels[horizon + inputs] = level, level
             count = 0
             for tree in range(trees):

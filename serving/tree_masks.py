@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.compiling import compiled, trailing_zeros
+from serving.tree_kernel import NULL
 
 LANES = 64
 LEAST_LANES = 18  # for fewer, walking each row costs less
@@ -17,22 +18,23 @@ LEAST_LANES = 18  # for fewer, walking each row costs less
 CUT_SHIFT, GIVEN_SHIFT, LEFT_SHIFT = 33, 24, 12
 GIVEN_MASK, CHILD_MASK = (1 << (CUT_SHIFT - GIVEN_SHIFT)) - 1, (1 << LEFT_SHIFT) - 1
 
+_U16 = NDArray[np.uint16]
 _U64 = NDArray[np.uint64]
 _I64 = NDArray[np.int64]
 _F32 = NDArray[np.float32]
 
 _FILL = (
-    "void(float32[:,::1],int64,int64,float32[::1],float32[::1],int64[::1],uint64[::1],uint64[::1])"
+    "void(uint16[:,::1],int64,int64,float32[::1],float32[::1],int64[::1],uint64[::1],uint64[::1])"
 )
 _EVALUATE = (
-    "void(float32[:,::1],float32[::1],uint64[::1],int64[::1],float32[::1],int64[::1],int64[::1],"
+    "void(uint16[:,::1],float32[::1],uint64[::1],int64[::1],float32[::1],int64[::1],int64[::1],"
     "float32[::1],int64[::1],float32[:,:,::1])"
 )
 
 
 @compiled(_FILL)
 def _fill(
-    rows: _F32, first: int, count: int, horizons: _F32, cuts: _F32, cut_bounds: _I64,
+    places: _U16, first: int, count: int, horizons: _F32, cuts: _F32, cut_bounds: _I64,
     beyond: _U64, nulls: _U64,
 ) -> None:  # fmt: skip
     """Work out which lanes lie beyond each threshold, and for which an input is null."""
@@ -45,19 +47,11 @@ def _fill(
         nulls[given] = none
         for row in range(count):
             lanes = whole_row << np.uint64(row * steps)
-            value = rows[first + row, given]
-            if value != value:  # NaN
+            below = np.int64(places[first + row, given])
+            if below == NULL:
                 nulls[given] |= lanes
-                continue
-            low, high = start, end
-            while low < high:
-                middle = (low + high) >> 1
-                if cuts[middle] < value:
-                    low = middle + 1
-                else:
-                    high = middle
-            if low > start:
-                beyond[low - 1] |= lanes
+            elif below > 0:
+                beyond[start + below - 1] |= lanes
         for cut in range(end - 2, start - 1, -1):
             beyond[cut] |= beyond[cut + 1]
     for step in range(steps):
@@ -72,7 +66,7 @@ def _fill(
 
 @compiled(_EVALUATE)
 def evaluate(
-    rows: _F32, horizons: _F32, splits: _U64, split_bounds: _I64, leaves: _F32,
+    places: _U16, horizons: _F32, splits: _U64, split_bounds: _I64, leaves: _F32,
     leaf_bounds: _I64, bounds: _I64, cuts: _F32, cut_bounds: _I64, out: _F32,
 ) -> None:  # fmt: skip
     """Sum the leaves of each ensemble for rows crossed with horizons.
@@ -80,7 +74,7 @@ def evaluate(
     Sums are float32 in the order of the trees, as `tree_kernel.evaluate`'s are.
 
     Args:
-        rows: Inputs without the horizon, shape (n, inputs - 1); NaN where null.
+        places: Of inputs without the horizon, shape (n, inputs - 1): `tree_kernel.place`.
         horizons: Ascending, shape (h,), h < 64.
         splits: Packed splits of all trees, parents first; children are numbered within the tree,
             splits first, then leaves.
@@ -99,10 +93,10 @@ def evaluate(
     sets = np.empty(CHILD_MASK + 1, np.uint64)
     totals = np.empty(LANES, np.float32)
     at_once = LANES // steps
-    for first in range(0, rows.shape[0], at_once):
-        count = min(at_once, rows.shape[0] - first)
+    for first in range(0, places.shape[0], at_once):
+        count = min(at_once, places.shape[0] - first)
         lanes = count * steps
-        _fill(rows, first, count, horizons, cuts, cut_bounds, beyond, nulls)
+        _fill(places, first, count, horizons, cuts, cut_bounds, beyond, nulls)
         everyone = ~none if lanes == LANES else (one << np.uint64(lanes)) - one
         for ensemble in range(bounds.shape[0] - 1):
             totals[:] = np.float32(0.0)

@@ -13,6 +13,7 @@ from serving import tree_masks as masks
 from serving.onnx_graph import Node, UnreadableGraph, read_nodes
 
 FloatArray = NDArray[np.float64]
+Places = NDArray[np.uint16]
 
 # How training writes `feature_repo.targets.age_scale`, and the product with it.
 _AGE_SCALE = (
@@ -63,6 +64,7 @@ class Forest:
         self._bounds = np.cumsum([0, *(len(by_output[output].roots) for output in outputs)])
         self._roots = joined.roots.astype(np.uint32)
         self._cuts, self._cut_bounds = _cuts(joined, inputs)
+        self._horizon_cuts = self._cuts[self._cut_bounds[-2] :]
         self._nodes = _packed(joined, self._cuts, self._cut_bounds)
         self._leaves = np.where(joined.left < 0, joined.value, np.float32(0.0)).astype(np.float32)
         self._split_layout = _splits(joined, self._cut_bounds, self._nodes)
@@ -76,22 +78,38 @@ class Forest:
             features: float32, shape (rows, inputs - 1); NaN where null.
             days: Ascending horizons.
         """
-        out = np.empty((len(features), len(self._bounds) - 1, len(days)), dtype=np.float32)
-        rows, horizons = np.ascontiguousarray(features), days.astype(np.float32)
-        together = _rows_together(len(rows), len(days))
+        return self.scaled(features, days, self.walk(self.places(features), days))
+
+    def places(self, features: NDArray[np.float32]) -> Places:
+        """Give all that the trees see of features: which thresholds each lies between."""
+        places = np.empty(features.shape, np.uint16)
+        kernel.place(np.ascontiguousarray(features), self._cuts, self._cut_bounds, places)
+        return places
+
+    def walk(self, places: Places, days: NDArray[np.int_]) -> NDArray[np.float32]:
+        """Sum the leaves that rows reach, shape (rows, outputs, horizons)."""
+        sums = np.empty((len(places), len(self._bounds) - 1, len(days)), dtype=np.float32)
+        horizons, together = days.astype(np.float32), _rows_together(len(places), len(days))
         if together:
             masks.evaluate(
-                rows[:together], horizons, *self._split_layout, self._bounds, self._cuts,
-                self._cut_bounds, out[:together],
+                places[:together], horizons, *self._split_layout, self._bounds, self._cuts,
+                self._cut_bounds, sums[:together],
             )  # fmt: skip
-        if together < len(rows):
+        if together < len(places):
             kernel.evaluate(
-                rows[together:], horizons, self._nodes, self._leaves, self._roots, self._bounds,
-                self._cuts, self._cut_bounds, out[together:],
+                places[together:], horizons, self._nodes, self._leaves, self._roots, self._bounds,
+                self._horizon_cuts, sums[together:],
             )  # fmt: skip
+        return sums
+
+    def scaled(
+        self, features: NDArray[np.float32], days: NDArray[np.int_], sums: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Turn sums of leaves, in place, into what the graph answers."""
         if self.scaled_by is not None:
-            kernel.times_scale(rows, horizons, *self.scaled_by, out)
-        return out
+            rows = np.ascontiguousarray(features)
+            kernel.times_scale(rows, days.astype(np.float32), *self.scaled_by, sums)
+        return sums
 
     def probes(self, rows: int, seed: int = 0) -> NDArray[np.float32]:
         """Give rows that try the trees hard: thresholds, values around them, and nulls."""

@@ -1,0 +1,50 @@
+"""What trees answered to rows they cannot tell from the ones that are asked about."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.trees import Places
+
+Sums = NDArray[np.float32]
+
+
+class RememberedSums:
+    """Sums of leaves by the thresholds that a row's features lie between, newest last.
+
+    Rows between the same thresholds reach the same leaves: what is remembered is the trees' own
+    answer, to the bit, whichever video and moment it was first worked out for.
+    """
+
+    def __init__(
+        self, walk: Callable[[Places, NDArray[np.int_]], Sums], outputs: int, capacity: int
+    ) -> None:
+        """Remember what `walk` gives, for so many rows; 0: nothing."""
+        self._walk = walk
+        self._outputs = outputs
+        self._capacity = capacity
+        self._known: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def sums(self, places: Places, days: NDArray[np.int_]) -> Sums:
+        """Give sums as `walk` does, shape (rows, outputs, horizons), walking for new rows alone."""
+        asked = days.tobytes()
+        keys = [asked + row.tobytes() for row in places]
+        told = [self._known.get(key, b"") for key in keys]
+        new = [at for at, one in enumerate(told) if not one]
+        if new:
+            for at, sums in zip(new, self._walk(places[new], days), strict=True):
+                told[at] = sums.tobytes()
+                self._keep(keys[at], told[at])
+        whole = bytearray().join(told)  # can be written to, as the scale of growth is
+        return np.frombuffer(whole, np.float32).reshape(len(places), self._outputs, len(days))
+
+    def _keep(self, key: bytes, sums: bytes) -> None:
+        # Many rows are walked for beside the event loop: each step here is one of the interpreter.
+        self._known[key] = sums
+        if len(self._known) > self._capacity:
+            self._known.popitem(last=False)
