@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -281,6 +282,7 @@ def _with_features(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=1024)  # rows of the online store are written together
 def _instant(epoch_seconds: float) -> datetime | None:
     if epoch_seconds != epoch_seconds:  # NaN: the view has no row
         return None

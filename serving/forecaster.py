@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.answers import Basis, Circumstances, Question, answer, basis
 from serving.champion import Champion
@@ -38,6 +39,7 @@ Outcome = ForecastRecord | Problem
 
 _ROWS_ON_THE_LOOP = 64
 _ANSWERS_AT_ONCE = 50
+_WHOLE_NUMBERS = 2.0**53  # below it a float is told to the unit
 
 
 class Look(NamedTuple):
@@ -186,7 +188,7 @@ class Forecaster:
             predicted = model.predict(given, days)
         else:  # the trees let go of the interpreter, so that others are answered meanwhile
             predicted = await asyncio.to_thread(model.predict, given, days)
-        quantiles, moments = np.rint(predicted).tolist(), as_of.tolist()
+        quantiles, moments = _rounded(predicted).tolist(), as_of.tolist()
         answers = []
         for row, one in enumerate(found):
             if row and row % _ANSWERS_AT_ONCE == 0:
@@ -238,6 +240,12 @@ def _checked(model: LoadedModel, video_id: str, one: Recalled, now: float) -> Re
     if vector.world != model.world:
         return WorldMismatch(video_id, vector.world, model.world)
     return one
+
+
+def _rounded(predicted: NDArray[np.float64]) -> NDArray[Any]:
+    """Round counts; to integers, told in half the time, unless one is hidden (NaN) or no count."""
+    rounded = np.rint(predicted)
+    return rounded.astype(np.int64) if rounded.max() < _WHOLE_NUMBERS else rounded
 
 
 def _outcome(outcome: Outcome) -> str:
