@@ -181,6 +181,7 @@ $(STAMP): $(UV) requirements/dev.txt requirements/overrides.txt pyproject.toml
 	@"$(UV)" pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements/dev.txt
 	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@$(BIN)/python -c "import serving.row_kernel, serving.tree_kernel, serving.tree_masks"  # compiles them once, so that servers start at once
+	@$(BIN)/python -m compileall -q feature_repo foreview ingestion observability serving training  # where Python itself may keep nothing
 	@touch $(STAMP)
 
 $(CHECKOV_STAMP): $(UV) requirements/checkov.txt

@@ -103,6 +103,18 @@ def create_app(
     return app
 
 
+def check(settings: ServingSettings) -> None:
+    """Look at settings before anything is started; nothing is connected.
+
+    Raises:
+        ServingError: One is missing, or no address or clock.
+    """
+    _ = settings.required_database_url
+    _ = settings.required_mlflow_tracking_uri
+    open_servers(settings)
+    _clock(settings)
+
+
 class Open(NamedTuple):
     """All that forecasts need, open."""
 

@@ -25,7 +25,7 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
     import orjson
 
     from serving import logs
-    from serving.app import create_app
+    from serving.app import check, create_app
     from serving.life import Life
     from serving.server import bind, run
     from serving.settings import ServingSettings
@@ -34,7 +34,7 @@ def serve(host: str | None, port: int | None, *, as_json: bool) -> None:
     if host is not None:
         settings = settings.model_copy(update={"api_host": host})
     logs.configure(settings.log_level)
-    _require(settings)
+    check(settings)
     listener = bind(settings.api_host, settings.api_port if port is None else port)
 
     def announce(address: str) -> None:
@@ -98,13 +98,6 @@ def replay(forecast_id: UUID, *, as_json: bool) -> None:
         click.echo(f"{forecast_id}: another forecast comes out; --json shows both", err=True)
     if not result.is_identical:
         sys.exit(1)
-
-
-def _require(settings: "ServingSettings") -> None:
-    """Name a missing setting before anything is started."""
-    _ = settings.required_redis_url
-    _ = settings.required_database_url
-    _ = settings.required_mlflow_tracking_uri
 
 
 async def _forecast(

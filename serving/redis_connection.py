@@ -46,20 +46,18 @@ class RedisAddress:
         """Read `redis://[user:password@]host[:port][/database]`; `rediss` for TLS.
 
         Raises:
-            ServingError: It is no such address.
+            ValueError: It is no such address.
         """
         parts = urlsplit(url)
-        database = parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0")
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname or not database.isdigit():
-            raise ServingError(
-                "FOREVIEW_REDIS_URL is not of the form redis://[:password@]host:port/0"
-            )
+        database = int(parts.path.strip("/") or dict(parse_qsl(parts.query)).get("db", "0"))
+        if parts.scheme not in ("redis", "rediss") or not parts.hostname or database < 0:
+            raise ValueError("no address of a Redis server")
         return cls(
             parts.hostname,
             parts.port or DEFAULT_PORT,
             unquote(parts.username) if parts.username else None,
             unquote(parts.password) if parts.password else None,
-            int(database),
+            database,
             ssl.create_default_context() if parts.scheme == "rediss" else None,
         )
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
+from serving.errors import ServingError
 from serving.redis_connection import (
     Command,
     RedisAddress,
@@ -55,12 +56,21 @@ def open_servers(settings: ServingSettings) -> RedisServers:
     Raises:
         ServingError: An address is not one.
     """
-    address = RedisAddress.parse(settings.required_redis_url)
+    form = "FOREVIEW_REDIS_URL is not of the form redis://[:password@]host:port/0"
+    address = _parsed(settings.required_redis_url, form)
     if settings.redis_cluster:
         return ClusterServers(address)
+    form = "FOREVIEW_REDIS_SENTINELS is not of the form host:port,host:port"
     named = [part.strip() for part in (settings.redis_sentinels or "").split(",") if part.strip()]
-    sentinels = [RedisAddress.parse(f"redis://{part}") for part in named]
+    sentinels = [_parsed(f"redis://{part}", form) for part in named]
     return SingleServer(address, sentinels, settings.redis_sentinel_service)
+
+
+def _parsed(url: str, form: str) -> RedisAddress:
+    try:
+        return RedisAddress.parse(url)
+    except ValueError:
+        raise ServingError(form) from None  # what is wrong may be part of a password
 
 
 async def _hear(connection: RedisConnection) -> None:

@@ -74,3 +74,23 @@ def test_videos_are_forecast_on_the_command_line(environment, video):
 
 def test_a_question_that_cannot_be_asked_is_used_wrongly(environment):
     assert CliRunner().invoke(forecast, ["dQw4w9WgXcQ", "--days", "31"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FOREVIEW_REDIS_URL", "http://localhost"),
+        ("FOREVIEW_REDIS_URL", "redis://localhost:99999"),
+        ("FOREVIEW_REDIS_URL", "redis://[::1"),
+        ("FOREVIEW_REDIS_URL", "redis://localhost/first"),
+        ("FOREVIEW_REDIS_SENTINELS", "localhost:many"),
+        ("FOREVIEW_CLOCK", "yesterday"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_before_anything_starts(
+    environment, monkeypatch, variable, value
+):
+    monkeypatch.setenv(variable, value)
+    result = CliRunner().invoke(serve, ["--port", "0"])
+    assert isinstance(result.exception, ServingError)
+    assert str(result.exception).startswith(variable)
