@@ -174,8 +174,7 @@ class LoadedModel:
         """Evaluate rows crossed with horizons; shape (n, metrics, horizons)."""
         if self._forest is None:
             return self._by_session(features, days)
-        sums = self._sums.sums(self._forest.places(features), days)
-        return self._forest.scaled(features, days, sums)
+        return self._forest.evaluate(features, days, self._sums.sums)
 
     def _by_session(
         self, features: NDArray[np.float32], days: NDArray[np.int_]

@@ -1,12 +1,11 @@
 """What trees answered to rows they cannot tell from the ones that are asked about."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.trees import Places
+from serving.trees import Places, Walk
 
 Sums = NDArray[np.float32]
 
@@ -18,9 +17,7 @@ class RememberedSums:
     answer, to the bit, whichever video and moment it was first worked out for.
     """
 
-    def __init__(
-        self, walk: Callable[[Places, NDArray[np.int_]], Sums], outputs: int, capacity: int
-    ) -> None:
+    def __init__(self, walk: Walk, outputs: int, capacity: int) -> None:
         """Remember what `walk` gives, for so many rows; 0: nothing."""
         self._walk = walk
         self._outputs = outputs

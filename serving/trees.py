@@ -1,6 +1,6 @@
 """A bundle's ONNX trees, laid out for fast walking; the graph stays what they are checked by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from serving.onnx_graph import Node, UnreadableGraph, read_nodes
 
 FloatArray = NDArray[np.float64]
 Places = NDArray[np.uint16]
+Walk = Callable[[Places, NDArray[np.int_]], NDArray[np.float32]]
 
 # How training writes `feature_repo.targets.age_scale`, and the product with it.
 _AGE_SCALE = (
@@ -70,20 +71,25 @@ class Forest:
         self._split_layout = _splits(joined, self._cut_bounds, self._nodes)
 
     def evaluate(
-        self, features: NDArray[np.float32], days: NDArray[np.int_]
+        self, features: NDArray[np.float32], days: NDArray[np.int_], walk: Walk | None = None
     ) -> NDArray[np.float32]:
         """Give each output of each row at each horizon, shape (rows, outputs, horizons).
 
         Args:
             features: float32, shape (rows, inputs - 1); NaN where null.
             days: Ascending horizons.
+            walk: Gives the sums of leaves in place of walking for all rows.
         """
-        return self.scaled(features, days, self.walk(self.places(features), days))
+        rows = np.ascontiguousarray(features)
+        sums = (walk or self.walk)(self.places(rows), days)
+        if self.scaled_by is not None:
+            kernel.times_scale(rows, days.astype(np.float32), *self.scaled_by, sums)
+        return sums
 
     def places(self, features: NDArray[np.float32]) -> Places:
         """Give all that the trees see of features: which thresholds each lies between."""
         places = np.empty(features.shape, np.uint16)
-        kernel.place(np.ascontiguousarray(features), self._cuts, self._cut_bounds, places)
+        kernel.place(features, self._cuts, self._cut_bounds, places)
         return places
 
     def walk(self, places: Places, days: NDArray[np.int_]) -> NDArray[np.float32]:
@@ -100,15 +106,6 @@ class Forest:
                 places[together:], horizons, self._nodes, self._leaves, self._roots, self._bounds,
                 self._horizon_cuts, sums[together:],
             )  # fmt: skip
-        return sums
-
-    def scaled(
-        self, features: NDArray[np.float32], days: NDArray[np.int_], sums: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Turn sums of leaves, in place, into what the graph answers."""
-        if self.scaled_by is not None:
-            rows = np.ascontiguousarray(features)
-            kernel.times_scale(rows, days.astype(np.float32), *self.scaled_by, sums)
         return sums
 
     def probes(self, rows: int, seed: int = 0) -> NDArray[np.float32]:
