@@ -194,24 +194,25 @@ def _ensemble(attributes: Mapping[str, Any]) -> _Ensemble:
 
 def _adjacent(given: _Ensemble, right: NDArray[np.int64]) -> _Ensemble:
     """Renumber nodes so that each tree is together and a right child follows its left sibling."""
-    old: list[int] = []
-    left: list[int] = []
-    roots: list[int] = []
-    lefts, rights = given.left.tolist(), right.tolist()
-    for root in given.roots.tolist():
-        at = len(old)
-        roots.append(at)
-        old.append(root)
-        while at < len(old):
-            child = lefts[old[at]]
-            left.append(len(old) if child >= 0 else -1)
-            if child >= 0:
-                old += [child, rights[old[at]]]
-            at += 1
-    chosen = np.array(old)
+    level, tree = given.roots, np.arange(len(given.roots))
+    levels, trees = [], []
+    while len(level):  # all trees at once, each level in the order of its parents
+        levels.append(level)
+        trees.append(tree)
+        is_split = given.left[level] >= 0
+        parents = level[is_split]
+        level = np.column_stack([given.left[parents], right[parents]]).ravel()
+        tree = np.repeat(tree[is_split], 2)
+    of_tree = np.concatenate(trees)
+    order = np.argsort(of_tree, kind="stable")
+    chosen = np.concatenate(levels)[order]
+    now_at = np.empty(len(given.left), np.int64)
+    now_at[chosen] = np.arange(len(chosen))
+    left = given.left[chosen]
     return _Ensemble(
         given.given[chosen], given.nulls_left[chosen], given.value[chosen],
-        np.array(left), np.array(roots),
+        np.where(left >= 0, now_at[left], -1),
+        np.searchsorted(of_tree[order], np.arange(len(given.roots))),
     )  # fmt: skip
 
 
