@@ -34,9 +34,7 @@ def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
-    return {
-        metric: _fitted(data, fitted_on.labels, metric, scale, settings) for metric in METRICS
-    }
+    return {metric: _fitted(data, fitted_on.labels, metric, scale, settings) for metric in METRICS}
 
 
 def fit_one(

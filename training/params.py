@@ -52,7 +52,9 @@ class RobustnessParams(_Section):
     indifference: float = Field(ge=0)
     most_null_shift: float = Field(gt=0)
     least_labels: int = Field(ge=1)
-    rows: int = Field(ge=100)
+    window_fits: int = Field(ge=1)
+    window_rows: int = Field(ge=100)
+    window_trees: dict[str, Any]
     fold_rows: int = Field(ge=100)
     trees: dict[str, Any]
 
