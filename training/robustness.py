@@ -118,6 +118,8 @@ def best_window(everything: TrainingSet, split: Split, params: Params) -> Window
     What one fit comes to moves by chance about as much as by a window: each is the mean of some.
     """
     rule = params.robustness
+    if not rule.windows_days:
+        return Window(None, {})
     asked = pd.DatetimeIndex(everything.rows["event_timestamp"])[
         everything.labels["row"].to_numpy()
     ]
