@@ -132,11 +132,14 @@ class Registry:
         self._client.set_model_version_tag(version.name, version.version, "refused", reason)
 
     def download(self, version: ModelVersion, directory: Path) -> Path:
-        """Download the bundle of a version; gives its directory."""
+        """Download the bundle of a version, below a directory; gives its own, apart from all others.
+
+        MLflow names each alike and writes over what is there.
+        """
         path = mlflow.artifacts.download_artifacts(
             run_id=version.run_id,
             artifact_path="bundle",
-            dst_path=str(directory),
+            dst_path=str(directory / f"{version.name}-{version.version}"),
             tracking_uri=self._uri,
         )
         return Path(path)
