@@ -132,7 +132,7 @@ class Registry:
         self._client.set_model_version_tag(version.name, version.version, "refused", reason)
 
     def download(self, version: ModelVersion, directory: Path) -> Path:
-        """Download the bundle of a version, below a directory; gives its own, apart from all others.
+        """Download the bundle of a version into a directory of its own below this one; gives it.
 
         MLflow names each alike and writes over what is there.
         """
