@@ -116,7 +116,7 @@ def promote(world: str, situation: str, version: str | None, dry_run: bool, as_j
     )
     if chosen is None:
         raise TrainingError(f"{name} has no challenger: run `foreview train` first")
-    champion = registry.by_alias(name, models.CHAMPION)
+    champion, verdict = registry.by_alias(name, models.CHAMPION), registry.verdict(chosen)
     if not dry_run:
         url, schema, clock = settings.database_url, settings.database_schema, settings.clock
         with job_run(url, schema, "promote", open_clock(clock), world) as run:
@@ -127,10 +127,12 @@ def promote(world: str, situation: str, version: str | None, dry_run: bool, as_j
         "version": chosen.version,
         "champion_before": champion and champion.version,
         "promoted": not dry_run,
+        "verdict": verdict,
         "metrics": registry.metrics(chosen),
     }
     done = "would become" if dry_run else "is now"
     line = f"{name} version {chosen.version} {done} champion, after {answer['champion_before']}"
+    line += f"\n  its verdict so far: {verdict or 'none'}"
     click.echo(json.dumps(answer) if as_json else line)
 
 

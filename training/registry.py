@@ -131,6 +131,12 @@ class Registry:
         """Note why a version stays a challenger."""
         self._client.set_model_version_tag(version.name, version.version, "refused", reason)
 
+    def verdict(self, version: ModelVersion) -> str | None:
+        """Give why a version was last promoted or refused; None where neither has happened yet."""
+        tags = self._client.get_model_version(version.name, version.version).tags
+        told = [f"{done}: {tags[done]}" for done in ("refused", "promoted") if done in tags]
+        return "; ".join(told) or None
+
     def download(self, version: ModelVersion, directory: Path) -> Path:
         """Download the bundle of a version into a directory of its own below this one; gives it.
 

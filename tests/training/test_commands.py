@@ -42,6 +42,7 @@ def versions(mlflow_uri, tmp_path, monkeypatch):
         for _ in range(2)
     ]
     registry.promote(made[0], "first")
+    registry.refuse(made[1], "no better")
     yield registry, *made
     if before is not None:
         registry.promote(before, "put back")
@@ -55,8 +56,12 @@ def test_a_dry_run_says_what_would_be_promoted_and_promotes_nothing(versions):
         "version": challenger.version,
         "champion_before": champion.version,
         "promoted": False,
+        "verdict": "refused: no better",
         "metrics": {"views_7d_mdape": 0.2},
     }
+    for_people = CliRunner().invoke(promote, ["--dry-run", "--world", "synthetic"]).stdout
+    assert "would become champion" in for_people
+    assert "refused: no better" in for_people
     assert registry.champion("published", "synthetic") == champion
 
 
