@@ -5,7 +5,6 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from feature_repo.targets import AGE_SCALE_COLUMNS, METRICS, age_scale
@@ -13,10 +12,6 @@ from training.dataset import TrainingSet, names
 from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
-# Squared growth rises by about this power of the days to come: errors are weighed by its inverse,
-# so that tomorrow, where a tenth of the error of a month is much, shapes the trees as well.
-GROWTH_POWER = 0.7
-LEAST_WEIGHED_DAYS = 0.5
 
 Boosters = dict[str, lgb.Booster]
 FloatArray = NDArray[np.float64]
@@ -27,14 +22,16 @@ def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
 
     The loss is quadratic on log growth (of a draft, on the log count): LightGBM refuses monotone
     constraints with quantile losses, and intervals come from calibration instead. Trees that read
-    the age of a video answer growth by its scale, and errors are weighed so that the loss is that
-    of growth, divided by what it usually is at its horizon.
+    the age of a video answer growth by its scale; errors are weighed so that the loss is the same.
     """
     settings = _settings(fitted_on, params)
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
-    return {metric: _fitted(data, fitted_on.labels, metric, scale, settings) for metric in METRICS}
+    return {
+        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
+        for metric in METRICS
+    }
 
 
 def fit_one(
@@ -45,7 +42,7 @@ def fit_one(
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
-    return _fitted(data, fitted_on.labels, metric, scale, settings)
+    return _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
 
 
 def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
@@ -72,22 +69,15 @@ def _binned(
 
 
 def _fitted(
-    data: lgb.Dataset,
-    labels: pd.DataFrame,
-    metric: str,
-    scale: FloatArray | None,
-    settings: dict[str, Any],
+    data: lgb.Dataset, growth: FloatArray, scale: FloatArray | None, settings: dict[str, Any]
 ) -> lgb.Booster:
-    growth = labels[metric].to_numpy()
     known = np.flatnonzero(~np.isnan(growth))
     part = data.subset(known.tolist()).construct()
     if scale is None:
         part.set_label(growth[known])
     else:
-        days = np.maximum(labels["horizon_days"].to_numpy()[known], LEAST_WEIGHED_DAYS)
-        weight = scale[known] ** 2 / days**GROWTH_POWER
         part.set_label(growth[known] / scale[known])
-        part.set_weight(weight / np.mean(weight))
+        part.set_weight(scale[known] ** 2 / np.mean(scale[known] ** 2))
     given = {name: value for name, value in settings.items() if name != "n_estimators"}
     return lgb.train(given, part, num_boost_round=settings["n_estimators"])
 

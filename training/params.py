@@ -52,9 +52,7 @@ class RobustnessParams(_Section):
     indifference: float = Field(ge=0)
     most_null_shift: float = Field(gt=0)
     least_labels: int = Field(ge=1)
-    window_fits: int = Field(ge=1)
-    window_rows: int = Field(ge=100)
-    window_trees: dict[str, Any]
+    rows: int = Field(ge=100)
     fold_rows: int = Field(ge=100)
     trees: dict[str, Any]
 
@@ -98,8 +96,7 @@ def smaller(params: Params) -> Params:
         update={
             "entity_rows": rows,
             "robustness": whole,
-            # Few trees read more of the columns each, or some columns are hardly read at all.
-            "lightgbm": params.lightgbm | few | {"colsample_bytree": 0.8},
+            "lightgbm": params.lightgbm | few,
             "draft": params.draft | few,
         }
     )

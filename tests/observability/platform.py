@@ -123,8 +123,7 @@ def open_platform(
 def small_params() -> Params:
     """Give parameters that train in seconds."""
     params = read_params(TrainingSettings.model_fields["params"].default)
-    few = {"n_estimators": 80, "learning_rate": 0.1, "num_leaves": 15, "colsample_bytree": 0.8}
-    trees = params.lightgbm | few
+    trees = params.lightgbm | {"n_estimators": 80, "learning_rate": 0.1, "num_leaves": 15}
     return params.model_copy(
         update={
             "lightgbm": trees | {"num_threads": 2},
