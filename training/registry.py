@@ -132,7 +132,7 @@ class Registry:
         self._client.set_model_version_tag(version.name, version.version, "refused", reason)
 
     def verdict(self, version: ModelVersion) -> str | None:
-        """Give why a version was last promoted or refused; None where neither has happened yet."""
+        """Give what it was refused and promoted for, so far; None where it was neither."""
         tags = self._client.get_model_version(version.name, version.version).tags
         told = [f"{done}: {tags[done]}" for done in ("refused", "promoted") if done in tags]
         return "; ".join(told) or None
