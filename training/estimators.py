@@ -12,6 +12,8 @@ from training.dataset import TrainingSet, names
 from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
+# Hours weigh no more than this: growth in them is mostly how counts are told.
+LEAST_WEIGHED_DAYS = 0.5
 
 Boosters = dict[str, lgb.Booster]
 FloatArray = NDArray[np.float64]
@@ -22,14 +24,16 @@ def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
 
     The loss is quadratic on log growth (of a draft, on the log count): LightGBM refuses monotone
     constraints with quantile losses, and intervals come from calibration instead. Trees that read
-    the age of a video answer growth by its scale; errors are weighed so that the loss is the same.
+    the age of a video answer growth by its scale, and errors are weighed so that the loss is that
+    of growth, divided by what it usually is at its horizon.
     """
     settings = _settings(fitted_on, params)
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
+    weight = _weights(fitted_on, scale, params.growth_power)
     return {
-        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
+        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, weight, settings)
         for metric in METRICS
     }
 
@@ -42,7 +46,8 @@ def fit_one(
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
-    return _fitted(data, fitted_on.labels[metric].to_numpy(), scale, settings)
+    weight = _weights(fitted_on, scale, params.growth_power)
+    return _fitted(data, fitted_on.labels[metric].to_numpy(), scale, weight, settings)
 
 
 def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
@@ -68,16 +73,26 @@ def _binned(
     ).construct()
 
 
+def _weights(fitted_on: TrainingSet, scale: FloatArray | None, power: float) -> FloatArray | None:
+    """Weigh errors of what the trees answer as errors of growth, by how far it usually goes."""
+    if scale is None:
+        return None
+    days = np.maximum(fitted_on.labels["horizon_days"].to_numpy(), LEAST_WEIGHED_DAYS)
+    return np.asarray(scale**2 / days**power)
+
+
 def _fitted(
-    data: lgb.Dataset, growth: FloatArray, scale: FloatArray | None, settings: dict[str, Any]
+    data: lgb.Dataset,
+    growth: FloatArray,
+    scale: FloatArray | None,
+    weight: FloatArray | None,
+    settings: dict[str, Any],
 ) -> lgb.Booster:
     known = np.flatnonzero(~np.isnan(growth))
     part = data.subset(known.tolist()).construct()
-    if scale is None:
-        part.set_label(growth[known])
-    else:
-        part.set_label(growth[known] / scale[known])
-        part.set_weight(scale[known] ** 2 / np.mean(scale[known] ** 2))
+    part.set_label(growth[known] if scale is None else growth[known] / scale[known])
+    if weight is not None:
+        part.set_weight(weight[known] / np.mean(weight[known]))
     given = {name: value for name, value in settings.items() if name != "n_estimators"}
     return lgb.train(given, part, num_boost_round=settings["n_estimators"])
 

@@ -52,7 +52,9 @@ class RobustnessParams(_Section):
     indifference: float = Field(ge=0)
     most_null_shift: float = Field(gt=0)
     least_labels: int = Field(ge=1)
-    rows: int = Field(ge=100)
+    window_fits: int = Field(ge=1)
+    window_rows: int = Field(ge=100)
+    window_trees: dict[str, Any]
     fold_rows: int = Field(ge=100)
     trees: dict[str, Any]
 
@@ -66,6 +68,7 @@ class Params(_Section):
     split: SplitParams
     intervals: IntervalParams
     robustness: RobustnessParams
+    growth_power: float = Field(ge=0)
     lightgbm: dict[str, Any]
     draft: dict[str, Any]
 
@@ -96,7 +99,8 @@ def smaller(params: Params) -> Params:
         update={
             "entity_rows": rows,
             "robustness": whole,
-            "lightgbm": params.lightgbm | few,
+            # Few trees read more of the columns each, or some columns are hardly read at all.
+            "lightgbm": params.lightgbm | few | {"colsample_bytree": 0.8},
             "draft": params.draft | few,
         }
     )

@@ -113,32 +113,47 @@ def earned_columns(before_test: TrainingSet, params: Params) -> Earned:
 
 
 def best_window(everything: TrainingSet, split: Split, params: Params) -> Window:
-    """Choose how far back to learn from: the longest window that is not worse on later time."""
+    """Choose how far back to learn from: the longest window that is not worse on later time.
+
+    What one fit comes to moves by chance about as much as by a window: each is the mean of some.
+    """
     rule = params.robustness
+    if not rule.windows_days:
+        return Window(None, {})
     asked = pd.DatetimeIndex(everything.rows["event_timestamp"])[
         everything.labels["row"].to_numpy()
     ]
     known = everything.labels["views"].notna().to_numpy()
     end = asked[split.fit].max()
     # Thinned alike, so that a longer window has as much more to learn from as it really has.
-    some = _thinned(split.fit & known, rule.rows)
-    judged_on = everything.where(_thinned(split.calibration & known, rule.rows))
+    some = _thinned(split.fit & known, rule.window_rows)
+    judged_on = everything.where(_thinned(split.calibration & known, rule.window_rows))
     starts = {"all": None} | {
         str(days): end - pd.Timedelta(days=days) for days in sorted(rule.windows_days, reverse=True)
     }
     tried: dict[str, float] = {}
+    learnt_before = 0
     for name, start in starts.items():
         part = some & (True if start is None else asked >= start)
-        if part.sum() < rule.least_labels:
+        if part.sum() < rule.least_labels or part.sum() == learnt_before:
             continue
-        booster = fit_one(everything.where(part), "views", params, rule.trees)
-        error = predict(booster, judged_on) - judged_on.labels["views"].to_numpy()
-        tried[name] = float(np.sqrt(np.mean(error**2)))
+        learnt_before = part.sum()
+        tried[name] = _mean_error(everything.where(part), judged_on, params)
     if not tried:
         return Window(None, {})
     least = min(tried.values()) * (1.0 + rule.indifference)
     chosen = next(name for name, error in tried.items() if error <= least)
     return Window(starts[chosen], tried)
+
+
+def _mean_error(fitted_on: TrainingSet, judged_on: TrainingSet, params: Params) -> float:
+    truth, rule = judged_on.labels["views"].to_numpy(), params.robustness
+    errors = []
+    for fit in range(rule.window_fits):
+        seeded = params.model_copy(update={"seed": params.seed + fit})
+        booster = fit_one(fitted_on, "views", seeded, rule.window_trees)
+        errors.append(float(np.sqrt(np.mean((predict(booster, judged_on) - truth) ** 2))))
+    return float(np.mean(errors))
 
 
 def within(everything: TrainingSet, window: Window) -> BoolArray:

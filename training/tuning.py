@@ -15,6 +15,7 @@ from training.params import Params
 Report = Callable[[str], None]
 
 STARTUP_TRIALS = 8
+MOST_LEAVES = 255
 
 
 def search(
@@ -87,7 +88,7 @@ def _objective(
 def _suggested(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.15, log=True),
-        "num_leaves": trial.suggest_int("num_leaves", 15, 63, log=True),
+        "num_leaves": trial.suggest_int("num_leaves", 15, MOST_LEAVES, log=True),
         "min_child_samples": trial.suggest_int("min_child_samples", 20, 400, log=True),
         "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
         "subsample": trial.suggest_float("subsample", 0.5, 1.0),
@@ -100,7 +101,7 @@ def _start(params: Params, situation: str) -> dict[str, Any]:
     trees = params.trees(situation)
     return {
         "learning_rate": min(max(trees["learning_rate"], 0.02), 0.15),
-        "num_leaves": min(max(trees["num_leaves"], 15), 63),
+        "num_leaves": min(max(trees["num_leaves"], 15), MOST_LEAVES),
         "min_child_samples": min(max(trees.get("min_child_samples", 20), 20), 400),
         "colsample_bytree": min(max(trees.get("colsample_bytree", 1.0), 0.2), 1.0),
         "subsample": min(max(trees.get("subsample", 1.0), 0.5), 1.0),

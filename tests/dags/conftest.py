@@ -154,7 +154,7 @@ def open_world(
 def small_params(directory: Path) -> Path:
     """Write parameters with which a training takes seconds."""
     params = yaml.safe_load((ROOT / "training" / "params.yaml").read_text())
-    few = {"n_estimators": 30, "learning_rate": 0.2, "num_leaves": 15}
+    few = {"n_estimators": 30, "learning_rate": 0.2, "num_leaves": 15, "colsample_bytree": 0.8}
     params["lightgbm"] |= few
     params["draft"] |= few
     params["robustness"]["windows_days"] = []

@@ -123,9 +123,13 @@ def open_platform(
 def small_params() -> Params:
     """Give parameters that train in seconds."""
     params = read_params(TrainingSettings.model_fields["params"].default)
-    trees = params.lightgbm | {"n_estimators": 80, "learning_rate": 0.1, "num_leaves": 15}
+    trees = params.lightgbm | {
+        "n_estimators": 80, "learning_rate": 0.1, "num_leaves": 15, "min_child_samples": 60,
+        "colsample_bytree": 0.8, "path_smooth": 20,
+    }  # fmt: skip
     return params.model_copy(
         update={
+            "growth_power": 0.0,
             "lightgbm": trees | {"num_threads": 2},
             "intervals": params.intervals.model_copy(update={"min_labels": 100}),
         }

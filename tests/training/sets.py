@@ -24,7 +24,10 @@ LABELS_PER_ROW = 4
 def few_trees() -> Params:
     """Give the real parameters with few trees, on one thread, and few labels needed."""
     params = read_params(TrainingSettings.model_fields["params"].default)
-    trees = {"n_estimators": 40, "learning_rate": 0.15, "num_leaves": 15, "num_threads": 1}
+    trees = {
+        "n_estimators": 40, "learning_rate": 0.15, "num_leaves": 15, "num_threads": 1,
+        "colsample_bytree": 0.8,  # of few columns
+    }  # fmt: skip
     few = params.intervals.model_copy(update={"min_labels": 30})
     return params.model_copy(
         update={"lightgbm": params.lightgbm | trees, "intervals": few, "draft": trees}

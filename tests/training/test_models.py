@@ -5,7 +5,8 @@ import pytest
 from feature_repo.bundle import file_digest
 from tests.training.records import training_set
 from tests.training.sets import few_trees, grown
-from training.estimators import fit_lightgbm, fit_one, predict
+from training.dataset import names
+from training.estimators import fit_lightgbm, fit_one, predict, scale_of
 from training.onnx_export import ExportDiffers, check_equal, write_onnx
 from training.params import read_params
 from training.settings import TrainingSettings
@@ -64,6 +65,22 @@ def test_growth_that_goes_by_a_power_of_age_is_learnt_better_by_the_scale_of_age
     by_scale = error()
     monkeypatch.setattr("training.estimators.scale_of", lambda columns, matrix: None)
     assert by_scale < 0.7 * error()
+
+
+def test_errors_weigh_by_what_growth_usually_is_at_their_horizon():
+    drawn = grown(50, 7)
+    days = drawn.labels["horizon_days"].to_numpy()
+    growth = np.where(days <= 3, 0.1, 0.9)
+    stump = {"num_leaves": 2, "min_child_samples": 1_000, "n_estimators": 1}
+    fitted_on = drawn._replace(labels=drawn.labels.assign(views=growth))
+    params = few_trees().model_copy(update={"growth_power": 0.7})
+    predicted = predict(fit_one(fitted_on, "views", params, stump), fitted_on)
+    matrix = fitted_on.matrix(fitted_on.labels)
+    scale = scale_of(names(fitted_on.columns), matrix)
+    # One leaf: the mean of growth by scale that makes the weighed squared error of growth least.
+    weight = days**-0.7
+    least = np.sum(weight * scale * growth) / np.sum(weight * scale**2)
+    assert predicted / scale == pytest.approx(np.full(len(days), least), rel=1e-5)
 
 
 def test_the_exported_graph_answers_as_the_native_model_does(boosters, seen, tmp_path):

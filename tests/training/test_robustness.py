@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.training.records import DAY, START, training_set
 from tests.training.sets import few_trees
@@ -44,6 +45,25 @@ def test_without_a_change_the_whole_record_is_learnt_from():
     window = best_window(found, split(), params())
     assert window.start is None
     assert within(found, window).all()
+
+
+def test_a_window_that_holds_the_whole_record_is_not_tried_again():
+    found = record(np.random.default_rng(1).normal(size=N))
+    window = best_window(found, split(), params(windows_days=(100, 1_000)))
+    assert list(window.tried) == ["all", "100"]
+
+
+def test_a_window_is_judged_by_the_mean_of_some_fits():
+    random = np.random.default_rng(1)
+    found = record(random.normal(size=N), pace=random.normal(size=N).tolist())
+
+    def tried(fits, seed):
+        stated = params(window_fits=fits).model_copy(update={"seed": seed})
+        return best_window(found, split(), stated).tried["all"]
+
+    apart = [tried(1, seed) for seed in (5, 6)]  # seeds of one fit are those of two
+    assert apart[0] != apart[1]
+    assert tried(2, 5) == pytest.approx(np.mean(apart), rel=1e-12)
 
 
 def test_a_column_that_is_suddenly_filled_in_is_left_out():
