@@ -78,6 +78,19 @@ def test_a_horizon_is_measured_with_its_neighbours_but_not_with_horizons_further
     assert table["all"].n == (600,) * 5
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "middle"),
+    [(-0.8, 0.4, -0.1), (-0.2, 1.0, 0.2), (0.5, 1.5, 0.6), (-1.5, -0.5, -0.6)],
+)
+def test_the_middle_goes_half_of_the_way_to_the_median_error_but_never_out(least, most, middle):
+    # By hand: half of the median error, or the nearer end of the interval where that is outside.
+    growth = 0.1 + 0.11 * np.linspace(least, most, 1_000)
+    held_out = training_set([900.0] * 1_000, [1.0] * 1_000, growth.tolist())
+    table = calibrate(held_out, {m: np.full(1_000, 0.1) for m in METRICS}, 500).tables["views"]
+    assert table["all"].p50[0] == pytest.approx(middle, abs=0.002)
+    assert table["all"].p10[0] <= table["all"].p50[0] <= table["all"].p90[0]
+
+
 def test_horizons_with_too_few_labels_are_not_answered():
     held_out = training_set([900] * 620, [1] * 600 + [2] * 20, [0.1] * 620)
     intervals = calibrate(held_out, {m: np.full(620, 0.1) for m in METRICS}, min_labels=500)
