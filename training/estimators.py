@@ -12,7 +12,7 @@ from training.dataset import TrainingSet, names
 from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
-# Hours weigh no more than this: growth in them is mostly how counts are told.
+# What is some hours ahead weighs as half a day does.
 LEAST_WEIGHED_DAYS = 0.5
 
 Boosters = dict[str, lgb.Booster]
