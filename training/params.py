@@ -86,7 +86,12 @@ def read_params(path: Path) -> Params:
     """Read a parameter file; raises InvalidParameters with the place that is wrong."""
     try:
         return Params.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except ValidationError as error:
+        wrong = [
+            f"{'.'.join(map(str, one['loc'])) or 'file'}: {one['msg']}" for one in error.errors()
+        ]
+        raise InvalidParameters(f"{path}: {'; '.join(wrong)}") from error
+    except (OSError, yaml.YAMLError) as error:
         raise InvalidParameters(f"{path}: {error}") from error
 
 

@@ -90,7 +90,9 @@ def test_without_a_registry_nothing_is_promoted(monkeypatch):
     [
         ("seed: 1", "entity_rows"),
         ("seed: [", "line 1"),
-        ("seed: 1\nsplits: {}", "splits"),
+        ("seed: 1\nsplits: {}", "; splits: Extra inputs are not permitted$"),
+        ("split: {test_share: 2}", "; split.test_share: Input should be less than 1; "),
+        ("- 1", "file: Input should be a valid dictionary"),
     ],
 )
 def test_wrong_parameters_are_refused_with_their_place(text, place, tmp_path):
