@@ -177,9 +177,10 @@ def decode_timestamp(data: Encoded | None) -> float:
         return float("nan")
     if len(data) == _WHOLE_SECONDS_SIZE and data[0] == 0x08:  # nearly all there are
         _, a, b, c, d, e = data
-        return float(
-            a & 0x7F | (b & 0x7F) << 7 | (c & 0x7F) << 14 | (d & 0x7F) << 21 | (e & 0x7F) << 28
-        )
+        if a & b & c & d & 0x80:  # one number, and not a small one with its nanoseconds
+            return float(
+                a & 0x7F | (b & 0x7F) << 7 | (c & 0x7F) << 14 | (d & 0x7F) << 21 | (e & 0x7F) << 28
+            )
     # The division rounds once, so microseconds come back as the float nearest to them.
     return decode_nanos(data) / 1_000_000_000
 

@@ -68,20 +68,23 @@ def _parted(
     path: Path, video_id: str | None, before: datetime | None
 ) -> tuple[pa.Table | None, int]:
     """Give the rows of a file that stay, and how many go."""
-    names = pq.read_schema(path).names
+    schema = pq.read_schema(path)
+    names = schema.names
     if video_id is not None:
         if "video_id" not in names:
             return None, 0
         table = pq.read_table(path)
         goes = pc.equal(table["video_id"], video_id)
     else:
-        moment = next((name for name in _MOMENTS if name in names), None)
+        # Features tell moments as numbers too: of those, the row's own moment is beside them.
+        told = [n for n in _MOMENTS if n in names and pa.types.is_timestamp(schema.field(n).type)]
+        moment = told[0] if told else None
         if moment is None:
             return None, 0
         table = pq.read_table(path)
         if "world" in names and not pc.any(pc.equal(table["world"], "real")).as_py():
             return None, 0
-        goes = pc.less(table[moment], pa.scalar(before, table.schema.field(moment).type))
+        goes = pc.less(table[moment], pa.scalar(before, schema.field(moment).type))
     goes = pc.fill_null(goes, False)
     removed = int(pc.sum(goes).as_py() or 0)
     return (table.filter(pc.invert(goes)) if removed else None), removed

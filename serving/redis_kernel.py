@@ -169,10 +169,14 @@ def read_rows(
                 elif size > 0 and not (size == 2 and replies[first] == _NULL):
                     others += 1
             elif size == _SECONDS_SIZE and replies[first] == _SECONDS:
-                seconds = np.int64(0)
+                seconds, is_one = np.int64(0), True
                 for place in range(5):
                     seconds |= np.int64(replies[first + 1 + place] & 0x7F) << (7 * place)
-                times[row, wanted - texts - numbers] = seconds
+                    is_one &= place == 4 or replies[first + 1 + place] >= 0x80
+                if is_one:
+                    times[row, wanted - texts - numbers] = seconds
+                else:  # a small number of seconds, and nanoseconds
+                    others += 1
             else:
                 others += 1
     return others

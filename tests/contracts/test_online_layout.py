@@ -9,7 +9,7 @@ from feast.infra.online_stores.helpers import _mmh3, _redis_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Null, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from feature_repo import online_layout as layout
@@ -84,6 +84,7 @@ def test_an_event_timestamp_is_written_as_feast_does(seconds, nanos):
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+@example(datetime(1970, 1, 1, 1, 0, 0, 1, tzinfo=UTC))  # as many bytes as whole seconds of today
 def test_an_event_timestamp_is_read_to_the_microsecond(instant):
     stamp = Timestamp()
     stamp.FromDatetime(instant)

@@ -86,7 +86,8 @@ def platform(warehouse, landing, redis_url, database_url, schema, tmp_path, monk
             redis.hset(key_encoder("video_id")(video_id), "x", "1")
         for channel_id in (OLD_CHANNEL, CHANNEL):
             redis.hset(key_encoder("channel_id")(channel_id), "x", "1")
-    table = pa.table({"video_id": [OLD, KEPT], "event_timestamp": [NOON, NOW]})
+    told = [NOON.timestamp(), NOW.timestamp()]  # a feature, and so a number
+    table = pa.table({"video_id": [OLD, KEPT], "observed_at": told, "event_timestamp": [NOON, NOW]})
     pq.write_table(table, state / "features" / "part.parquet")
     pq.write_table(table, state / "mlflow-artifacts" / "reference.parquet")
     cache = tmp_path / "cache" / "ab"
@@ -102,6 +103,7 @@ def platform(warehouse, landing, redis_url, database_url, schema, tmp_path, monk
         "FOREVIEW_RETENTION_DAYS": "30",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)  # DVC's data of the working directory would go too
 
     def run(*arguments):
         told = [*arguments, "--also", str(tmp_path / "cache"), "--json"]

@@ -32,6 +32,8 @@ TIMES = st.one_of(
     st.none(),
     st.builds(layout.encode_timestamp, st.integers(-(2**40), 2**40), st.integers(0, 999_999_999)),
     st.builds(layout.encode_timestamp, st.integers(0, 2**34), st.just(0)),
+    # Some as long as whole seconds are.
+    st.builds(layout.encode_timestamp, st.integers(1, 2**21), st.integers(1, 2**21)),
 )
 
 
