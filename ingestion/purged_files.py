@@ -77,8 +77,8 @@ def _parted(
         goes = pc.equal(table["video_id"], video_id)
     else:
         # Features tell moments as numbers too: of those, the row's own moment is beside them.
-        told = [n for n in _MOMENTS if n in names and pa.types.is_timestamp(schema.field(n).type)]
-        moment = told[0] if told else None
+        moments = [name for name in _MOMENTS if name in names]
+        moment = next((m for m in moments if pa.types.is_timestamp(schema.field(m).type)), None)
         if moment is None:
             return None, 0
         table = pq.read_table(path)
