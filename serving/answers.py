@@ -39,8 +39,7 @@ class Question:
         return {"days": self.days, "metrics": self.metrics}
 
 
-@dataclass(frozen=True, slots=True)
-class Circumstances:
+class Circumstances(NamedTuple):
     """What holds for every answer of one request."""
 
     model: LoadedModel
@@ -90,7 +89,7 @@ def basis(
         vector.event_times,
         "online_store" if read_seconds_ago is None else "recent_features",
         read_seconds_ago,
-        given.observed_at[row],
+        float(vector.values[model.observed_at]),
         given.counts[row].tolist(),
         TIERS[given.tiers[row]],
         given.features[row],

@@ -10,6 +10,8 @@ A = TypeVar("A")
 MOST_TOGETHER = 64
 # A store that hangs does not hold up those who come later: they ask for themselves.
 LONGEST_WAIT_SECONDS = 0.003
+# So few of one round of the loop are answered sooner one by one than by a task that they share.
+FEW = 2
 
 
 class _Group(Generic[Q, A]):
@@ -27,10 +29,10 @@ class _Group(Generic[Q, A]):
 class Coalescer(Generic[Q, A]):
     """Gathers the ids asked at one moment and asks for them at once.
 
-    Who comes alone is answered at once, after others who came alone in the very task that asks.
-    While the store is being read, those who come gather behind and share the next: one trip to the
-    store and one pass of array work for all. So do those who came in the same round of the loop as
-    one whose answer needed no store.
+    Where few come in a round of the event loop, each is answered at once, in the very task that
+    asks. While the store is being read, those who come gather behind and share the next: one trip
+    to the store and one pass of array work for all. So do those who come in a round with many, or
+    after one.
     """
 
     def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
@@ -38,17 +40,18 @@ class Coalescer(Generic[Q, A]):
         self._open: dict[Q, _Group[Q, A]] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._came_together = MOST_TOGETHER
-        self._has_answered_one = False
+        self._coming = 0
 
     async def answer(self, entity_id: str, question: Q) -> A:
         """Give the answer for one id."""
+        if not self._coming:
+            asyncio.get_running_loop().call_soon(self._end_round)
+        self._coming += 1
         task = asyncio.current_task()
-        is_alone = not (self._running or self._open or self._has_answered_one)
-        if task is None or not is_alone or self._came_together > 1:
+        are_few = self._came_together <= FEW and self._coming <= FEW
+        if task is None or not are_few or self._running or self._open:
             return await self._gathered(entity_id, question)
         self._running.add(task)  # a group would cost a task of its own and two rounds of the loop
-        self._has_answered_one = True
-        asyncio.get_running_loop().call_soon(self._end_round)
         try:
             (answer,) = await self._ask([entity_id], question)
         finally:
@@ -56,8 +59,8 @@ class Coalescer(Generic[Q, A]):
         return answer
 
     def _end_round(self) -> None:
-        """Take the next to come for alone: all who came with the last have been seen."""
-        self._has_answered_one = False
+        """Note how many came in a round, all of whom have been seen by now."""
+        self._came_together, self._coming = self._coming, 0
 
     def _gathered(self, entity_id: str, question: Q) -> "asyncio.Future[A]":
         loop = asyncio.get_running_loop()
@@ -93,7 +96,6 @@ class Coalescer(Generic[Q, A]):
         if group.is_launched:
             return
         group.is_launched = True
-        self._came_together = len(group.ids)
         del self._open[group.question]
         task = asyncio.get_running_loop().create_task(self._run(group))
         self._running.add(task)

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.answers import Basis, Circumstances, Question, answer, basis
 from serving.champion import Champion
@@ -30,6 +29,7 @@ from serving.model import LoadedModel, ModelInput
 from serving.online_features import (
     PERFORMANCE_VIEW,
     OnlineFeatures,
+    ReadPlan,
     StoredVector,
     within_age,
 )
@@ -39,7 +39,6 @@ Outcome = ForecastRecord | Problem
 
 _ROWS_ON_THE_LOOP = 64
 _ANSWERS_AT_ONCE = 50
-_WHOLE_NUMBERS = 2.0**53  # below it a float is told to the unit
 
 
 class Look(NamedTuple):
@@ -49,6 +48,7 @@ class Look(NamedTuple):
     directory: Path
     vector: StoredVector
     given: ModelInput
+    observed_at: float
     as_of: datetime
 
 
@@ -111,10 +111,10 @@ class Forecaster:
         (found,) = await self._found(model, [video_id], asked_at)
         if isinstance(found, Problem):
             raise found
-        values = found.vector.values[np.newaxis]
-        as_of = np.maximum(float(math.floor(asked_at)), np.ceil(values[:, model.observed_at]))
-        moment = datetime.fromtimestamp(float(as_of[0]), UTC)
-        return Look(model, directory, found.vector, model.read(values, as_of), moment)
+        given = model.read(found.vector.values[np.newaxis], float(math.floor(asked_at)))
+        moment = datetime.fromtimestamp(given.as_of[0], UTC)
+        observed_at = float(found.vector.values[model.observed_at])
+        return Look(model, directory, found.vector, given, observed_at, moment)
 
     def circumstances(self, model: LoadedModel, question: Question) -> Circumstances:
         """Give what holds for every answer of a request that is made now."""
@@ -131,32 +131,36 @@ class Forecaster:
     async def _forecast(self, video_ids: Sequence[str], question: Question) -> list[Outcome]:
         model = self.champion.model()
         asked = self.circumstances(model, question)
-        well_formed = [video_id for video_id in video_ids if is_video_id(video_id)]
-        found = iter(await self._found(model, well_formed, asked.now))
-        await self._coalescer.has_read()
-        each = [
-            next(found) if is_video_id(video_id) else InvalidVideoId(video_id)
-            for video_id in video_ids
-        ]
+        found = await self._found(model, video_ids, asked.now)
         answers = iter(
-            await self._answers(asked, [one for one in each if isinstance(one, Recalled)])
+            await self._answers(asked, [one for one in found if isinstance(one, Recalled)])
         )
         return [
             next(answers) if isinstance(one, Recalled)
             else self._by_curves(asked, one, video_id) if isinstance(one, FeaturesUnavailable)
             else one
-            for video_id, one in zip(video_ids, each, strict=True)
+            for video_id, one in zip(video_ids, found, strict=True)
         ]  # fmt: skip
 
     async def _found(
-        self, model: LoadedModel, video_ids: list[str], asked_at: float
+        self, model: LoadedModel, video_ids: Sequence[str], asked_at: float
     ) -> list[Recalled | Problem]:
         """Read videos; of those the store does not give now, recall what it gave last."""
+        well_formed = [video_id for video_id in video_ids if is_video_id(video_id)]
+        read = iter(await self._recalled(model, well_formed, float(math.floor(asked_at))))
+        if len(well_formed) == len(video_ids):
+            return list(read)
+        return [next(read) if is_video_id(one) else InvalidVideoId(one) for one in video_ids]
+
+    async def _recalled(
+        self, model: LoadedModel, video_ids: list[str], asked_at: float
+    ) -> list[Recalled | Problem]:
         if not video_ids:
             return []
         now = asyncio.get_running_loop().time()
         try:
-            stored = await self.features.read(model.plan, video_ids)
+            held = self.features.held(model.plan, video_ids)
+            stored = held or await self._read(model.plan, video_ids)
         except FeaturesUnavailable as problem:
             recalled = [self._recent.vector(model.plan, video_id) for video_id in video_ids]
             return [
@@ -173,29 +177,30 @@ class Forecaster:
                 checked.append(_checked(model, video_id, read, asked_at))
         return checked
 
+    async def _read(self, plan: ReadPlan, video_ids: list[str]) -> list[StoredVector | None]:
+        try:
+            return await self.features.read(plan, video_ids)
+        finally:
+            await self._coalescer.has_read()
+
     async def _answers(self, asked: Circumstances, found: list[Recalled]) -> list[ForecastRecord]:
         if not found:
             return []
         model = asked.model
         values = np.array([one.vector.values for one in found])
-        self.metrics.count_missing(model.plan.views, model.nulls_by_view(values))
-        # Training knows as_of to the second; no forecast is as of a time before its observation.
-        now = float(math.floor(asked.now))
-        as_of = np.maximum(now, np.ceil(values[:, model.observed_at]))
-        given = model.read(values, as_of)
+        given = model.read(values, float(math.floor(asked.now)))
+        self.metrics.count_missing(model.plan.views, given.nulls)
         days = asked.question.days
         if len(found) <= _ROWS_ON_THE_LOOP:
-            predicted = model.predict(given, days)
+            quantiles = model.counts_ahead(given, days)
         else:  # the trees let go of the interpreter, so that others are answered meanwhile
-            predicted = await asyncio.to_thread(model.predict, given, days)
-        quantiles, moments = _rounded(predicted).tolist(), as_of.tolist()
+            quantiles = await asyncio.to_thread(model.counts_ahead, given, days)
         answers = []
         for row, one in enumerate(found):
             if row and row % _ANSWERS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            answers.append(
-                answer(asked, self._basis(model, one, given, row), moments[row], quantiles[row])
-            )
+            seen = self._basis(model, one, given, row)
+            answers.append(answer(asked, seen, given.as_of[row], quantiles[row]))
         return answers
 
     def _basis(self, model: LoadedModel, one: Recalled, given: ModelInput, row: int) -> Basis:
@@ -229,7 +234,7 @@ class Forecaster:
 
 def _checked(model: LoadedModel, video_id: str, one: Recalled, now: float) -> Recalled | Problem:
     """Tell whether a forecast can honestly be made of what is stored and not too old."""
-    vector = within_age(model.plan, one.vector, float(math.floor(now)))
+    vector = within_age(model.plan, one.vector, now)
     if vector is not one.vector:
         one = one._replace(vector=vector)
     times = vector.event_times
@@ -240,12 +245,6 @@ def _checked(model: LoadedModel, video_id: str, one: Recalled, now: float) -> Re
     if vector.world != model.world:
         return WorldMismatch(video_id, vector.world, model.world)
     return one
-
-
-def _rounded(predicted: NDArray[np.float64]) -> NDArray[Any]:
-    """Round counts; to integers, told in half the time, unless one is hidden (NaN) or no count."""
-    rounded = np.rint(predicted)
-    return rounded.astype(np.int64) if rounded.max() < _WHOLE_NUMBERS else rounded
 
 
 def _outcome(outcome: Outcome) -> str:

@@ -221,7 +221,7 @@ def _outlier(video_id: str, seen: Look) -> Outlier:
         {
             "video_id": video_id,
             "channel_id": seen.vector.channel_id,
-            "observed_at": datetime.fromtimestamp(seen.given.observed_at[0], UTC),
+            "observed_at": datetime.fromtimestamp(seen.observed_at, UTC),
             "age_hours": read.get("age_at_observation_hours", read.get("age_hours", nan)),
             "views": _whole(views),
             "normal_views": _whole(10.0**normal - 1.0),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime as ort
@@ -30,7 +31,7 @@ from serving.fallback import FallbackCurves
 from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
 from serving.remembered_sums import RememberedSums
-from serving.row_kernel import assemble, count_nulls, spread
+from serving.row_kernel import assemble, round_counts, spread
 from serving.trees import Forest, OtherGraph
 
 FloatArray = NDArray[np.float64]
@@ -55,14 +56,16 @@ class ModelInput:
         missing: Where a feature was null before that, shape (n, columns).
         counts: Present counts, shape (n, metrics); NaN when hidden.
         tiers: The channel's tier as TIERS numbers it, shape (n,).
-        observed_at: When the counts were read at YouTube, epoch seconds, n of them.
+        as_of: The moment that each row is forecast as of, whole epoch seconds.
+        nulls: How many stored values were null, for each view of the plan.
     """
 
     features: NDArray[np.float32]
     missing: NDArray[np.bool_]
     counts: FloatArray
     tiers: NDArray[np.int64]
-    observed_at: list[float]
+    as_of: Sequence[float] = ()
+    nulls: Sequence[int] = ()
 
 
 class LoadedModel:
@@ -91,9 +94,8 @@ class LoadedModel:
         self.plan = ReadPlan.of(_stored_features(self.contract))
         self._stored = {name: at for at, (_, name) in enumerate(self.plan.numbers)}
         self.observed_at = self._stored[OBSERVED_AT]
-        self._view_of_value = np.array([self.plan.views.index(v) for v, _ in self.plan.numbers])
         self.needed_views = [self.plan.views.index(view) for view in NEEDED_VIEWS]
-        self._assembly = _Assembly(self.contract, self._stored)
+        self._assembly = _Assembly(self.contract, self.plan, self._stored)
         self._outputs = [metric.output for metric in self.contract.metrics.values()]
         self._offsets = offset_tables(self.contract, read_intervals(directory))
         # What was not calibrated is not told: its quantiles come out null.
@@ -107,20 +109,14 @@ class LoadedModel:
         if self._forest is not None:
             self._sums = RememberedSums(self._forest.walk, len(self.metrics), remembered)
 
-    def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
-        """Assemble model inputs.
+    def read(self, stored: FloatArray, now: float) -> ModelInput:
+        """Assemble model inputs; no forecast is as of a time before its observation.
 
         Args:
             stored: Values as stored, shape (n, values), in the order of the plan.
-            as_of: The moment of asking per row, whole epoch seconds.
+            now: The moment of asking, whole epoch seconds: training knows it to the second.
         """
-        return self._assembly.read(stored, as_of)
-
-    def nulls_by_view(self, stored: FloatArray) -> list[int]:
-        """Count the values that are null, for each view of the plan; rows as for `read`."""
-        counts = np.zeros(len(self.plan.views), np.int64)
-        count_nulls(stored, self._view_of_value, counts)
-        return counts.tolist()
+        return self._assembly.read(stored, now)
 
     def predict(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give quantiles, shape (n, metrics, horizons, 3).
@@ -128,12 +124,24 @@ class LoadedModel:
         NaN where the count is hidden and where a metric does not support the horizon. One tree
         evaluation for all rows and horizons; a row's answer does not depend on the other rows.
         """
+        return _multiplied(self._factors(given, horizons), given)
+
+    def counts_ahead(self, given: ModelInput, horizons: Sequence[int]) -> list[Any]:
+        """Give what `predict` does, rounded, as lists: integers, or floats where one is NaN."""
+        factors = self._factors(given, horizons)
+        counts = np.empty(factors.shape, np.int64)
+        is_whole = round_counts(factors, given.counts, counts)
+        rounded = counts if is_whole else np.rint(_multiplied(factors, given))
+        return cast("list[Any]", rounded.tolist())
+
+    def _factors(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
+        """Give what present counts are multiplied by, shape (n, metrics, horizons, 3)."""
         days = np.asarray(horizons)
         answered = self._growth(given.features, days)
         growth = np.empty((*answered.shape, len(QUANTILES)))
         spread(answered, given.features, given.tiers, self._age, days, self._offsets, growth)
         # numpy's power, as `feature_repo.targets.quantiles` has it: a compiler's own may differ.
-        return (1.0 + given.counts)[:, :, np.newaxis, np.newaxis] * 10.0**growth - 1.0
+        return np.power(10.0, growth, out=growth)
 
     def growth_of(self, given: ModelInput, metric: str, day: int) -> float:
         """Give the graph's output for the first row: decades of growth of one metric."""
@@ -188,33 +196,40 @@ class LoadedModel:
         return np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
 
 
+def _multiplied(factors: FloatArray, given: ModelInput) -> FloatArray:
+    return (1.0 + given.counts)[:, :, np.newaxis, np.newaxis] * factors - 1.0
+
+
 class _Assembly:
     """How stored values and the moment of asking become a model's input, worked out once."""
 
-    def __init__(self, contract: Contract, stored: Mapping[str, int]) -> None:
-        self._inputs = np.array([stored[name] for name in PUBLISHED_INPUTS])
+    def __init__(self, contract: Contract, plan: ReadPlan, stored: Mapping[str, int]) -> None:
         position = dict(stored)
         for name in names(PUBLISHED_REQUEST_FEATURES):
             position[name] = len(position)
-        self._columns = np.array([position[column.name] for column in contract.columns])
-        self._counts = [position[count] for count in _count_columns(contract)]
-        self._width = len(position)
-        self._tier = position[contract.tier_column]
-        self._observed_at = position[OBSERVED_AT]
-        self._defaults = np.array(
-            [np.nan if c.default is None else c.default for c in contract.columns], dtype=np.float32
+        self._width, self._views = len(position), len(plan.views)
+        counted = np.array([position[count] for count in _count_columns(contract)])
+        columns = np.array([position[column.name] for column in contract.columns])
+        self._columns, self._metrics = len(columns), len(counted)
+        defaults = [np.nan if c.default is None else c.default for c in contract.columns]
+        self._how = (
+            position[OBSERVED_AT],
+            np.array([stored[name] for name in PUBLISHED_INPUTS]),
+            columns,
+            np.array(defaults, dtype=np.float32),
+            position[contract.tier_column],
+            counted,
+            np.array([plan.views.index(view) for view, _ in plan.numbers]),
         )
 
-    def read(self, stored: FloatArray, as_of: FloatArray) -> ModelInput:
-        n, columns = len(stored), len(self._columns)
-        known, tiers = np.empty((n, self._width)), np.empty(n, np.int64)
-        features, missing = np.empty((n, columns), np.float32), np.empty((n, columns), np.bool_)
-        assemble(
-            stored, as_of, self._inputs, self._columns, self._defaults, self._tier,
-            known, features, missing, tiers,
-        )  # fmt: skip
-        counts, observed_at = known[:, self._counts], known[:, self._observed_at].tolist()
-        return ModelInput(features, missing, counts, tiers, observed_at)
+    def read(self, stored: FloatArray, now: float) -> ModelInput:
+        n = len(stored)
+        shape = (n, self._columns)
+        as_of, known, tiers = np.empty(n), np.empty((n, self._width)), np.empty(n, np.int64)
+        features, missing = np.empty(shape, np.float32), np.empty(shape, np.bool_)
+        counts, nulls = np.empty((n, self._metrics)), np.zeros(self._views, np.int64)
+        assemble(stored, now, *self._how, as_of, known, features, missing, tiers, counts, nulls)
+        return ModelInput(features, missing, counts, tiers, as_of.tolist(), nulls.tolist())
 
 
 def _check_served(contract: Contract) -> None:

@@ -93,11 +93,8 @@ def replay(receipt: dict[str, Any], model: LoadedModel | DraftModel) -> Replay:
 
 def _model_input(vector: dict[str, Any], counts: list[float], model: LoadedModel) -> ModelInput:
     features = _features(vector, model.columns)
-    tiers, observed_at = (
-        np.array([TIERS.index(vector["tier"])]),
-        [vector.get("observed_at", float("nan"))],
-    )
-    return ModelInput(features, np.isnan(features), np.array([counts]), tiers, observed_at)
+    tiers = np.array([TIERS.index(vector["tier"])])
+    return ModelInput(features, np.isnan(features), np.array([counts]), tiers)
 
 
 def _features(vector: dict[str, Any], columns: Sequence[str]) -> NDArray[np.float32]:

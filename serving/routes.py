@@ -90,6 +90,7 @@ def install(app: FastAPI, *, has_metrics: bool) -> None:
         tags=["forecasts"],
         summary="Forecast a video",
     )
+    app.router.routes.insert(0, app.router.routes.pop())  # before FastAPI's own of the document
     from serving.insight_routes import insights  # it builds on this module
 
     app.include_router(api)

@@ -18,64 +18,88 @@ _F64 = NDArray[np.float64]
 _I64 = NDArray[np.int64]
 
 _ASSEMBLE = (
-    "void(float64[:,::1],float64[::1],int64[::1],int64[::1],float32[::1],int64,float64[:,::1],"
-    "float32[:,::1],boolean[:,::1],int64[::1])"
+    "void(float64[:,::1],float64,int64,int64[::1],int64[::1],float32[::1],int64,int64[::1],"
+    "int64[::1],float64[::1],float64[:,::1],float32[:,::1],boolean[:,::1],int64[::1],"
+    "float64[:,::1],int64[::1])"
 )
-_COUNT_NULLS = "void(float64[:,::1],int64[::1],int64[::1])"
+_WHOLE = "boolean(float64[:,:,:,::1],float64[:,::1],int64[:,:,:,::1])"
 _SPREAD = (
     "void(float32[:,:,::1],float32[:,::1],int64[::1],int64,int64[::1],float64[:,:,:,::1],"
     "float64[:,:,:,::1])"
 )
 _TIERS, _BANDS = len(TIERS), len(AGE_BANDS)
+_WHOLE_NUMBERS = 2.0**53
 
 
 @compiled(_ASSEMBLE, shared=(*outlook.PARTS, *published.PARTS, describe, segments.tier_number))
 def assemble(
-    stored: _F64, as_of: _F64, inputs: _I64, columns: _I64, defaults: _F32, tier: int,
-    known: _F64, features: _F32, missing: NDArray[np.bool_], tiers: _I64,
+    stored: _F64, now: float, observed: int, inputs: _I64, columns: _I64, defaults: _F32,
+    tier: int, counted: _I64, view_of_value: _I64,
+    as_of: _F64, known: _F64, features: _F32, missing: NDArray[np.bool_], tiers: _I64,
+    counts: _F64, nulls: _I64,
 ) -> None:  # fmt: skip
     """Compute request features and put a model's columns together.
 
     Args:
         stored: Values as stored, shape (n, values).
-        as_of: The moment of asking per row, epoch seconds.
+        now: The moment of asking, whole epoch seconds.
+        observed: Which of them is the moment of the observation.
         inputs: Which of them each name of PUBLISHED_INPUTS is.
         columns: Which of `known` each column of the model is.
         defaults: What a null becomes, by column.
         tier: Which of `known` the tier comes from.
+        counted: Which of `known` the present count of each metric is.
+        view_of_value: The number of each stored value's view.
+        as_of: Filled in: the moment of asking, or of an observation that is later.
         known: Filled in: stored values, then request features.
         features: Filled in, shape (n, columns).
         missing: Filled in: where a column is null.
         tiers: Filled in: tiers by their numbers.
+        counts: Filled in, shape (n, metrics).
+        nulls: Added to: stored values that are null, one number per view.
     """
     width = stored.shape[1]
     given = np.empty(inputs.shape[0])
     for row in range(stored.shape[0]):
-        known[row, :width] = stored[row]
+        as_of[row] = max(now, np.ceil(stored[row, observed]))
+        for at in range(width):
+            value = stored[row, at]
+            known[row, at] = value
+            if value != value:  # NaN
+                nulls[view_of_value[at]] += 1
         for at in range(inputs.shape[0]):
             given[at] = stored[row, inputs[at]]
         describe(given, as_of[row], known[row, width:])
         for at in range(columns.shape[0]):
-            value = np.float32(known[row, columns[at]])
-            missing[row, at] = value != value  # NaN
-            features[row, at] = defaults[at] if value != value else value
+            column = np.float32(known[row, columns[at]])
+            missing[row, at] = column != column  # NaN
+            features[row, at] = defaults[at] if column != column else column
         # Intervals were calibrated by the tier of the value as the model reads it, in float32.
         tiers[row] = tier_number(np.float64(np.float32(known[row, tier])))
+        for metric in range(counted.shape[0]):
+            counts[row, metric] = known[row, counted[metric]]
 
 
-@compiled(_COUNT_NULLS)
-def count_nulls(stored: _F64, view_of_value: _I64, counts: _I64) -> None:
-    """Count null values by their view.
+@compiled(_WHOLE)
+def round_counts(factors: _F64, present: _F64, counts: _I64) -> bool:
+    """Make whole counts of what present ones are multiplied by; false where one is no whole number.
 
     Args:
-        stored: Values as stored, shape (n, values).
-        view_of_value: The number of each value's view.
-        counts: Added to, one per view.
+        factors: Powers of ten, shape (n, metrics, horizons, quantiles).
+        present: Present counts, shape (n, metrics); NaN when hidden.
+        counts: Filled in, as far as they are numbers below 2 ** 53, beyond which no float tells
+            one unit from the next.
     """
-    for row in range(stored.shape[0]):
-        for at in range(stored.shape[1]):
-            if stored[row, at] != stored[row, at]:  # NaN
-                counts[view_of_value[at]] += 1
+    for row in range(factors.shape[0]):
+        for metric in range(factors.shape[1]):
+            beside = 1.0 + present[row, metric]
+            for step in range(factors.shape[2]):
+                for level in range(factors.shape[3]):
+                    count = np.rint(beside * factors[row, metric, step, level] - 1.0)
+                    if not count < _WHOLE_NUMBERS:
+                        return False
+                    counts[row, metric, step, level] = np.int64(count)
+    return True
 
 
 @compiled(_SPREAD, shared=(growth_at, age_band_number))

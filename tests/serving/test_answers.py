@@ -9,7 +9,6 @@ import pytest
 
 from feature_repo.targets import METRICS
 from serving.answers import Basis, Circumstances, Question, answer, metric_answers, new_forecast_id
-from serving.forecaster import _rounded
 from serving.model import LoadedModel
 from tests.serving.bundles import write_bundle
 
@@ -67,12 +66,3 @@ def test_ids_of_forecasts_are_random_uuids():
     for told in ids:
         parsed = UUID(told)
         assert (str(parsed), parsed.version, parsed.variant) == (told, 4, "specified in RFC 4122")
-
-
-@pytest.mark.parametrize("other", [float("nan"), 2.0**60, float("inf")])
-def test_counts_become_integers_only_where_all_of_them_can(other):
-    counts = np.array([0.4, 0.5, 1.5, 2.0**52 + 0.5])
-    np.testing.assert_array_equal(_rounded(counts), [0, 0, 2, 2**52])
-    assert _rounded(counts).dtype == np.int64
-    mixed = np.append(counts, other)
-    np.testing.assert_array_equal(_rounded(mixed), np.rint(mixed))

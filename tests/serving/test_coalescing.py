@@ -151,9 +151,19 @@ def test_who_comes_alone_after_others_alone_is_answered_in_the_task_that_asks(mo
         store.may_answer.set()
         assert await asyncio.gather(alone, *behind) == ["b", "c", "d"]
         assert [ids for ids, _ in tasks] == [["a"], ["b"], ["c", "d"]]
-        # Many come now: who is first waits for the others again.
-        assert await asyncio.gather(*[asked(coalescer, e, "q") for e in "ef"]) == ["e", "f"]
-        assert tasks[-1][0] == ["e", "f"]
+
+    run(scenario)
+
+
+def test_who_comes_after_many_waits_for_others():
+    async def scenario(store, coalescer):
+        store.may_answer.set()
+        for entities in ("a", "bcdef", "ghi", "j"):
+            await asyncio.gather(*[asked(coalescer, entity, "q") for entity in entities])
+        asked_for = ["".join(ids) for _, ids in store.asked]
+        assert asked_for == ["a", "b", "c", "def", "ghi", "j"]
+        await asyncio.gather(*[asked(coalescer, entity, "q") for entity in "kl"])
+        assert ["".join(ids) for _, ids in store.asked[len(asked_for) :]] == ["k", "l"]
 
     run(scenario)
 
@@ -175,7 +185,7 @@ def test_who_leaves_alone_holds_up_nobody(monkeypatch):
     run(scenario)
 
 
-def test_who_comes_with_one_that_needed_no_store_is_answered_with_the_others():
+def test_who_comes_with_few_that_needed_no_store_is_answered_with_the_others():
     async def scenario(store, coalescer):
         asked_for = []
 
@@ -185,8 +195,8 @@ def test_who_comes_with_one_that_needed_no_store_is_answered_with_the_others():
 
         coalescer = Coalescer(ask)
         assert await asked(coalescer, "a", "q") == "a"
-        together = [asked(coalescer, entity, "q") for entity in "bcd"]
-        assert await asyncio.gather(*together) == ["b", "c", "d"]
-        assert asked_for == [["a"], ["b"], ["c", "d"]]
+        together = [asked(coalescer, entity, "q") for entity in "bcde"]
+        assert await asyncio.gather(*together) == ["b", "c", "d", "e"]
+        assert asked_for == [["a"], ["b"], ["c"], ["d", "e"]]
 
     run(scenario)

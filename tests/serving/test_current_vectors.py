@@ -150,6 +150,28 @@ def test_what_was_read_is_not_read_again_until_it_changes(redis_url, store) -> N
     reading(redis_url, scenario)
 
 
+def test_what_is_held_is_given_without_the_store_only_where_all_of_it_is(redis_url, store) -> None:
+    a, b = unique_id(), unique_id()
+    put(store, a, 1.0)
+    put(store, b, 2.0)
+
+    async def scenario(reader: Reader) -> None:
+        assert await reader.views(a) == [1.0]
+        assert reader.features.held(PLAN, [b, a]) is None
+        assert reader.counts == {"memory": 0, "redis": 1}
+        assert await reader.views(b) == [2.0]
+        held = reader.features.held(PLAN, [b, a])
+        assert held is not None
+        assert [one.video_id for one in held] == [b, a]
+        assert [float(one.values[0]) for one in held] == [2.0, 1.0]
+        assert reader.counts == {"memory": 2, "redis": 2}
+        put(store, a, 3.0)
+        await until(lambda: len(reader.current) == 1)
+        assert reader.features.held(PLAN, [b, a]) is None
+
+    reading(redis_url, scenario)
+
+
 def test_a_video_taken_out_is_not_held(redis_url, store) -> None:
     video = unique_id()
     put(store, video, 1.0)

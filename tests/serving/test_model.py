@@ -38,23 +38,34 @@ def stored_values(model, rows, seed=1):
 
 def test_a_row_is_forecast_the_same_alone_or_in_a_batch_to_the_bit(model):
     values = stored_values(model, 300)
-    as_of = np.full(300, AS_OF)
-    together = model.predict(model.read(values, as_of), (1, 7, 30))
+    together = model.predict(model.read(values, AS_OF), (1, 7, 30))
     for row in range(300):
-        alone = model.predict(model.read(values[row : row + 1], as_of[:1]), (1, 7, 30))
+        alone = model.predict(model.read(values[row : row + 1], AS_OF), (1, 7, 30))
         np.testing.assert_array_equal(alone[0], together[row])
 
 
 def test_a_day_is_forecast_the_same_whatever_other_days_are_asked(model):
     values = stored_values(model, 20)
-    given = model.read(values, np.full(20, AS_OF))
+    given = model.read(values, AS_OF)
     every = model.predict(given, range(1, 31))
     np.testing.assert_array_equal(model.predict(given, (7,))[:, :, 0], every[:, :, 6])
 
 
+def test_counts_are_quantiles_rounded_and_integers_where_all_of_them_can_be(model):
+    values = stored_values(model, 300)
+    hidden = np.isnan(model.read(values, AS_OF).counts).any(axis=1)
+    assert 0 < hidden.sum() < 300
+    days = HORIZONS["comments"][:2]  # the others have these too
+    for rows, kind in ((values, float), (values[~hidden], int)):
+        given = model.read(rows, AS_OF)
+        counts = model.counts_ahead(given, days)
+        np.testing.assert_array_equal(counts, np.rint(model.predict(given, days)))
+        assert {type(one) for one in np.array(counts, object).ravel()} == {kind}
+
+
 def test_curves_never_fall_and_quantiles_are_in_order(model):
     values = stored_values(model, 500)
-    answer = np.rint(model.predict(model.read(values, np.full(500, AS_OF)), range(1, 31)))
+    answer = np.rint(model.predict(model.read(values, AS_OF), range(1, 31)))
     views = answer[:, METRICS.index("views")]
     views = views[~np.isnan(views).any(axis=(1, 2))]
     assert len(views) > 300
@@ -67,7 +78,7 @@ def test_a_horizon_without_calibration_and_a_hidden_count_have_no_numbers(model)
     values[:] = 2.0
     names = [name for _, name in model.plan.numbers]
     values[0, names.index("like_count")] = np.nan
-    answer = model.predict(model.read(values, np.array([AS_OF])), range(1, 31))
+    answer = model.predict(model.read(values, AS_OF), range(1, 31))
     views, likes, comments = answer[0, :, :, 1]
     assert not np.isnan(views).any()
     assert np.isnan(likes).all()
@@ -77,7 +88,7 @@ def test_a_horizon_without_calibration_and_a_hidden_count_have_no_numbers(model)
 
 def test_a_null_becomes_the_columns_default_and_is_told(model):
     values = np.full((1, len(model.plan.numbers)), np.nan)
-    given = model.read(values, np.array([AS_OF]))
+    given = model.read(values, AS_OF)
     at = model.columns.index("views_per_hour_1d")
     assert given.features[0, at] == 0.0
     assert given.missing[0, at]
@@ -87,7 +98,7 @@ def test_a_null_becomes_the_columns_default_and_is_told(model):
 def test_nulls_are_counted_by_the_view_they_are_of(model):
     values = stored_values(model, 40)
     views = np.array([view for view, _ in model.plan.numbers])
-    counted = dict(zip(model.plan.views, model.nulls_by_view(values), strict=True))
+    counted = dict(zip(model.plan.views, model.read(values, AS_OF).nulls, strict=True))
     assert counted == {view: np.isnan(values[:, views == view]).sum() for view in counted}
     assert all(counted.values())
 
@@ -96,10 +107,10 @@ def test_the_tier_decides_the_width(model):
     values = stored_values(model, 2, seed=3)
     values[1] = values[0]
     names = [name for _, name in model.plan.numbers]
-    given = model.read(values, np.full(2, AS_OF))
+    given = model.read(values, AS_OF)
     assert set(given.tiers.tolist()) <= set(range(len(TIERS)))
     values[:, names.index("channel_early_log10_views")] = [3.5, 3.5]
-    given = model.read(values, np.full(2, AS_OF))
+    given = model.read(values, AS_OF)
     assert [TIERS[number] for number in given.tiers] == ["1e3", "1e3"]
 
 
@@ -108,7 +119,7 @@ def test_trees_in_the_bundle_agree_with_a_plain_reading_of_onnx(model, directory
 
     session = onnxruntime.InferenceSession(str(directory / bundle.MODEL_FILE))
     values = stored_values(model, 5)
-    given = model.read(values, np.full(5, AS_OF))
+    given = model.read(values, AS_OF)
     row = np.append(given.features[3], np.float32(7.0))[np.newaxis]
     plain = session.run(["views_growth"], {bundle.MODEL_INPUT: row})[0][0, 0]
     np.testing.assert_array_equal(model._growth(given.features, np.array([7]))[3, 0, 0], plain)
@@ -156,7 +167,7 @@ def test_a_bundle_that_forecasts_growth_of_nothing_is_refused(tmp_path):
 def test_quantiles_are_those_of_the_arithmetic_for_arrays_to_the_bit(tmp_path, age_column):
     write_bundle(tmp_path, "synthetic", trees=30, age_column=age_column)
     model, days = LoadedModel(tmp_path, "1"), (1, 3, 7, 30)
-    given = model.read(stored_values(model, 300), np.full(300, AS_OF))
+    given = model.read(stored_values(model, 300), AS_OF)
     groups = np.array(TIERS)[given.tiers]
     if age_column is not None:
         ages = given.features[:, model.columns.index(age_column)].astype(np.float64)

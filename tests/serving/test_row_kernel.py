@@ -5,7 +5,7 @@ import pytest
 
 from feature_repo.segments import tier_number
 from feature_repo.transformations.published import PUBLISHED_INPUTS, published_request
-from serving.row_kernel import assemble
+from serving.row_kernel import assemble, round_counts
 from tests.exactness import differing
 
 NOW = 1_750_000_000.0
@@ -27,20 +27,48 @@ def drawn(rows: int, seed: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_compiled_row_is_what_training_computes_to_the_bit():
-    stored, as_of = drawn(3_000, 1), NOW + np.arange(3_000.0)
+    rows, stored = 3_000, drawn(3_000, 1)
     given = np.ascontiguousarray(np.array(list(stored.values())).T)
-    wanted = published_request(stored, as_of)
-    width, tier = len(stored), PUBLISHED_INPUTS.index("channel_normal_log10_views_24h")
-    known = np.empty((3_000, width + len(wanted)))
-    features, missing = np.empty(known.shape, np.float32), np.empty(known.shape, np.bool_)
-    tiers, columns = np.empty(3_000, np.int64), np.arange(known.shape[1])
+    wanted_as_of = np.maximum(NOW, np.ceil(stored["observed_at"]))
+    wanted = published_request(stored, wanted_as_of)
+    width, columns = len(stored), np.arange(len(stored) + len(wanted))
+    tier, counted = PUBLISHED_INPUTS.index("channel_normal_log10_views_24h"), np.array([3, 0])
     defaults = np.where(columns % 2, np.float32("nan"), np.float32(-7.0)).astype(np.float32)
+    known = np.empty((rows, len(columns)))
+    features, missing = np.empty(known.shape, np.float32), np.empty(known.shape, np.bool_)
+    as_of, tiers, counts = np.empty(rows), np.empty(rows, np.int64), np.empty((rows, 2))
+    view_of_value, nulls = np.arange(width) % 3, np.zeros(3, np.int64)
+    observed = PUBLISHED_INPUTS.index("observed_at")
     assemble(
-        given, as_of, np.arange(width), columns, defaults, tier, known, features, missing, tiers
-    )
+        given, NOW, observed, np.arange(width), columns, defaults, tier, counted, view_of_value,
+        as_of, known, features, missing, tiers, counts, nulls,
+    )  # fmt: skip
+    seen = ~np.isnan(stored["observed_at"])  # nobody asks about a video that was never observed
+    np.testing.assert_array_equal(as_of[seen], wanted_as_of[seen])
     names = (*stored, *wanted)
-    assert differing(dict(zip(names, known.T, strict=True)), stored | wanted) == set()
+    known_of_seen = dict(zip(names, known[seen].T, strict=True))
+    wanted_of_seen = {name: values[seen] for name, values in (stored | wanted).items()}
+    assert differing(known_of_seen, wanted_of_seen) == set()
     np.testing.assert_array_equal(missing, np.isnan(known))
     read = known.astype(np.float32)
     np.testing.assert_array_equal(features, np.where(np.isnan(read), defaults, read))
     np.testing.assert_array_equal(tiers, tier_number(read[:, tier].astype(np.float64)))
+    np.testing.assert_array_equal(counts, given[:, counted])
+    assert nulls.tolist() == [int(np.isnan(given[:, view::3]).sum()) for view in range(3)]
+
+
+def test_counts_are_rounded_as_numpy_rounds_them_and_told_apart_from_no_numbers():
+    random = np.random.default_rng(2)
+    factors = 10.0 ** random.uniform(0, 3, (500, 3, 2, 3))
+    present = np.rint(10.0 ** random.uniform(0, 9, (500, 3)))
+    present[:9, 0], factors[:9, 0] = 0.0, 1.5 + np.arange(9)[:, np.newaxis, np.newaxis]  # halves
+    counts = np.empty(factors.shape, np.int64)
+    assert round_counts(factors, present, counts)
+    wanted = np.rint((1.0 + present)[:, :, np.newaxis, np.newaxis] * factors - 1.0)
+    np.testing.assert_array_equal(counts, wanted)
+    for odd in (np.nan, np.inf, 2.0**53):
+        hidden, beyond = present.copy(), factors.copy()
+        hidden[17, 1] = odd
+        beyond[17, 1, 1, 2] = odd
+        assert not round_counts(factors, hidden, counts)
+        assert not round_counts(beyond, present, counts)

@@ -128,7 +128,7 @@ def test_what_is_served_is_what_training_measured(made):
     model = LoadedModel(directory, "1")
     values = stored_values(model)
     as_of = np.full(len(values), AS_OF)
-    given = model.read(values, as_of)
+    given = model.read(values, AS_OF)
     asked = asked_of(model, values, as_of)
     np.testing.assert_array_equal(asked.features, given.features)
     growth = predict_growth(directory / bundle.MODEL_FILE, asked.matrix(asked.labels))
@@ -177,7 +177,7 @@ def test_the_terms_of_an_explanation_add_up_to_growth_before_calibration(made, d
     directory, model = made[0], LoadedModel(made[0], "1")
     values = stored_values(model)
     known = ~np.isnan(values).any(axis=1)
-    given = model.read(values[known][:1], np.array([AS_OF]))
+    given = model.read(values[known][:1], AS_OF)
     told = asyncio.run(Explainer().explain(model, directory, given, "views", day, 3))
     terms = {term["name"]: term["contribution_log10"] for term in told["terms"]}
     calibrated = terms.pop("post_processing")
