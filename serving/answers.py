@@ -4,7 +4,6 @@ import itertools
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -27,8 +26,7 @@ CLOCK_TOLERANCE_SECONDS = 1.0
 _FIRST_PLACE, _PLACE = 10**15, re.compile(rb"\b1000000000000\d{3}\b")
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What is asked about each video: whole days ahead, ascending, and metrics."""
 
     days: tuple[int, ...] = DEFAULT_DAYS

@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -47,8 +46,7 @@ _PROBES, _ALONE = 64, 16
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ModelInput:
+class ModelInput(NamedTuple):
     """What a model reads of some videos: all that is needed to repeat its answer.
 
     Attributes:
@@ -131,8 +129,8 @@ class LoadedModel:
         factors = self._factors(given, horizons)
         counts = np.empty(factors.shape, np.int64)
         is_whole = round_counts(factors, given.counts, counts)
-        rounded = counts if is_whole else np.rint(_multiplied(factors, given))
-        return cast("list[Any]", rounded.tolist())
+        rounded: Any = counts if is_whole else np.rint(_multiplied(factors, given))
+        return rounded.tolist()
 
     def _factors(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give what present counts are multiplied by, shape (n, metrics, horizons, 3)."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -201,11 +201,11 @@ class RedisOnlineFeatures:
 
     def held(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector] | None:
         """Give videos that are known to be as the store has them; see OnlineFeatures."""
-        held = self._current.get(plan, video_ids)
-        if None in held:
+        held = [one for one in self._current.get(plan, video_ids) if one is not None]
+        if len(held) < len(video_ids):
             return None
-        self._count("memory", len(video_ids))
-        return cast("list[StoredVector]", held)
+        self._count("memory", len(held))
+        return held
 
     async def read(self, plan: ReadPlan, video_ids: Sequence[str]) -> list[StoredVector | None]:
         """Read videos and their channels; see OnlineFeatures."""
