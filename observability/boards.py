@@ -207,6 +207,12 @@ FEATURES = Board(
                 "ops",
                 [Query("sum by (source) (rate(features_read_total[5m]))", "{{source}}")],
             ),
+            Panel(
+                "Rows answered",
+                "By the trees, or from memory of a row that they cannot tell from it.",
+                "ops",
+                [Query("sum by (source) (rate(model_rows_answered_total[5m]))", "{{source}}")],
+            ),
         ],
         "Collection": [
             Panel(

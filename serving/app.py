@@ -151,7 +151,9 @@ async def open_forecaster(
     registry = MlflowRegistry(settings.required_mlflow_tracking_uri)
     cache = ModelCache(settings.state_dir / "models")
     follow = (registry, cache, metrics, settings.world, settings.registry_poll_seconds)
-    load = partial(LoadedModel, remembered=settings.recent_features)
+    load = partial(
+        LoadedModel, remembered=settings.recent_features, count=metrics.rows_answered.add
+    )
     champion = Champion(*follow, load)
     draft_champion = Champion(*follow, DraftModel, DRAFT)
     max_age_seconds = settings.feature_max_age_hours * 3600.0

@@ -2,6 +2,7 @@
 
 from collections import Counter as TallyOf
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
 
 from prometheus_client import (
     CollectorRegistry,
@@ -40,10 +41,12 @@ class Tallies(Collector):
         self._family = (name, documentation)
         self._label = label
         self._counts: TallyOf[str] = TallyOf()
+        self._lock = Lock()
 
     def add(self, value: str, count: int) -> None:
-        """Count so many of a label's value."""
-        self._counts[value] += count
+        """Count so many of a label's value, from any thread."""
+        with self._lock:
+            self._counts[value] += count
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Give one sample per value of the label."""
@@ -84,8 +87,14 @@ class ServingMetrics:
             "Videos whose features were read: from Redis, or from memory that Redis vouches for",
             "source",
         )
+        self.rows_answered = Tallies(
+            "model_rows_answered",
+            "Rows given to a model's trees: walked for, or known from one they cannot tell apart",
+            "source",
+        )
         self.model_info = ModelInfo()
-        for collector in (self.forecasts, self.missing, self.features_read, self.model_info):
+        tallies = (self.forecasts, self.missing, self.features_read, self.rows_answered)
+        for collector in (*tallies, self.model_info):
             self.registry.register(collector)
         self.model_refused = Counter(
             "model_refused_total",

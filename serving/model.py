@@ -69,13 +69,20 @@ class ModelInput(NamedTuple):
 class LoadedModel:
     """A verified bundle with its ONNX session; never changes once loaded."""
 
-    def __init__(self, directory: Path, version: str, remembered: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        version: str,
+        remembered: int = 0,
+        count: Callable[[str, int], None] = lambda source, rows: None,
+    ) -> None:
         """Load and verify a bundle.
 
         Args:
             directory: The bundle.
             version: Its name in the registry.
             remembered: For how many rows to remember what the trees answered.
+            count: Told how many rows were answered from memory, and how many by the trees.
 
         Raises:
             BundleError: A part is missing, differs from its digest, or the parts do not agree.
@@ -105,7 +112,8 @@ class LoadedModel:
         self._session = open_session(directory, self._outputs, len(self.columns) + 1)
         self._forest = self._open_forest(directory)
         if self._forest is not None:
-            self._sums = RememberedSums(self._forest.walk, len(self.metrics), remembered)
+            outputs = len(self.metrics)
+            self._sums = RememberedSums(self._forest.walk, outputs, remembered, count)
 
     def read(self, stored: FloatArray, now: float) -> ModelInput:
         """Assemble model inputs; no forecast is as of a time before its observation.

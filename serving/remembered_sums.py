@@ -1,6 +1,7 @@
 """What trees answered to rows they cannot tell from the ones that are asked about."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,19 @@ class RememberedSums:
     answer, to the bit, whichever video and moment it was first worked out for.
     """
 
-    def __init__(self, walk: Walk, outputs: int, capacity: int) -> None:
-        """Remember what `walk` gives, for so many rows; 0: nothing."""
+    def __init__(
+        self,
+        walk: Walk,
+        outputs: int,
+        capacity: int,
+        count: Callable[[str, int], None] = lambda source, rows: None,
+    ) -> None:
+        """Remember what `walk` gives, for so many rows; 0: nothing.
+
+        `count` is told how many rows were answered from memory and how many by the trees.
+        """
         self._walk = walk
+        self._count = count
         self._outputs = outputs
         self._capacity = capacity
         self._known: OrderedDict[bytes, bytes] = OrderedDict()
@@ -33,7 +44,9 @@ class RememberedSums:
         keys = [asked + seen[at : at + width] for at in range(0, len(seen), width)]
         told = [self._known.get(key, b"") for key in keys]
         new = [at for at, one in enumerate(told) if not one]
+        self._count("memory", len(told) - len(new))
         if new:
+            self._count("trees", len(new))
             for at, sums in zip(new, self._walk(places[new], days), strict=True):
                 told[at] = sums.tobytes()
                 self._keep(keys[at], told[at])

@@ -132,7 +132,9 @@ def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, mak
         answer = client.post("/v1/forecasts", json={"video_ids": videos}).json()
         assert not any("error" in entry for entry in answer["forecasts"])
         assert client.get("/readyz").status_code == 200
-        assert 'features_read_total{source="memory"} 12.0' in client.get("/metrics").text
+        told = client.get("/metrics").text
+        assert 'features_read_total{source="memory"} 12.0' in told
+        assert 'model_rows_answered_total{source="memory"}' in told
         for video in videos:  # every node tells of its own
             store.put_video(video, f"UC{video}", world, view_count=23456.0)
             until(lambda video=video: views_now(client, video) == 23456)

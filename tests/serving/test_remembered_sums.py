@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,16 @@ def test_rows_between_the_same_thresholds_are_walked_for_once(model):
     assert walked.rows == 2
     sums.sums(places(row), LATER)
     assert walked.rows == 3
+
+
+def test_rows_are_counted_by_what_answered_them(directory):
+    counted = Counter()
+    model = LoadedModel(directory, "1", 50, lambda source, rows: counted.update({source: rows}))
+    rows = model._forest.probes(5)
+    model._growth(rows[:3], DAYS)
+    assert counted == {"memory": 0, "trees": 3}
+    model._growth(rows, DAYS)
+    assert counted == {"memory": 3, "trees": 5}
 
 
 def test_what_is_done_to_an_answer_is_not_remembered(model):
