@@ -13,15 +13,22 @@ class WholeAnswers(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Put a transport that waits for the body before the connection's own."""
-        super().connection_made(cast("asyncio.Transport", _WaitsForBody(transport, self.loop)))
+        self._waiting = _WaitsForBody(transport)
+        super().connection_made(cast("asyncio.Transport", self._waiting))
+
+    def on_response_complete(self) -> None:
+        """Send a head that nothing followed: the answer to a HEAD request."""
+        self._waiting.send_head()
+        super().on_response_complete()
 
 
 class _WaitsForBody:
-    """A transport that holds the head of an answer until something follows, or nothing does."""
+    """A transport that holds the head of an answer until something follows, or nothing will."""
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
         self._head = b""
+        self.is_closing = transport.is_closing  # asked after each answer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -31,15 +38,14 @@ class _WaitsForBody:
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD) and not data.startswith(_INFORMATION):
             self._head = data
-            self._loop.call_soon(self._send_head)  # to a HEAD request nothing follows
             return
         self._transport.write(data)
 
     def close(self) -> None:
-        self._send_head()
+        self.send_head()
         self._transport.close()
 
-    def _send_head(self) -> None:
+    def send_head(self) -> None:
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)
