@@ -15,7 +15,7 @@ from feature_repo.targets import METRICS, QUANTILES
 from serving.contracts import DEFAULT_DAYS, DegradedReason, Reason
 from serving.draft_model import DraftModel
 from serving.fallback import Source
-from serving.forecast_log import ForecastRecord, VectorLayout
+from serving.forecast_log import ForecastRecord, VectorLayout, document
 from serving.model import LoadedModel, ModelInput
 from serving.online_features import StoredVector
 
@@ -141,7 +141,7 @@ def answer(
         channel_id=seen.channel_id,
         model_version=model.version,
         model_digest=model.digest,
-        request=asked.question.logged(),
+        request=_logged(asked.question),
         layout=model.layout,
         features=seen.features,
         counts=counts,
@@ -153,6 +153,11 @@ def answer(
         degraded=reasons,
         answer=told,
     )
+
+
+@lru_cache(maxsize=256)
+def _logged(question: Question) -> bytes:
+    return document(question.logged())
 
 
 def new_forecast_id() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from struct import Struct
 
 import numpy as np
@@ -16,17 +17,21 @@ _NULL = _SIZE(-1)
 _ARRAY = Struct(">iiIii").pack
 _TEXT_TYPE, _REAL_TYPE = 25, 700
 _NO_TEXTS = Struct(">iiI").pack(0, 0, _TEXT_TYPE)
-_REAL = np.dtype([("size", ">i4"), ("value", ">f4")])
 
 
-def row(fields: Sequence[bytes | None]) -> bytes:
-    """Give a row of encoded fields; a text is its own bytes, so is JSON."""
-    parts = [_COUNT(len(fields))]
-    for field in fields:
-        if field is None:
+def row(count: int, *encoded: bytes) -> bytes:
+    """Give a row of so many fields, encoded by `fields`."""
+    return b"".join((_COUNT(count), *encoded))
+
+
+def fields(values: Sequence[bytes | None]) -> bytes:
+    """Encode fields that follow each other; a text is its own bytes, so is JSON."""
+    parts: list[bytes] = []
+    for value in values:
+        if value is None:
             parts.append(_NULL)
         else:
-            parts += (_SIZE(len(field)), field)
+            parts += (_SIZE(len(value)), value)
     return b"".join(parts)
 
 
@@ -37,9 +42,17 @@ def timestamp(moment: datetime) -> bytes:
 
 def reals(values: NDArray[np.float32]) -> bytes:
     """Encode a real[]."""
-    elements = np.empty(len(values), _REAL)
-    elements["size"], elements["value"] = 4, values
-    return _ARRAY(1, 0, _REAL_TYPE, len(values), 1) + elements.tobytes()
+    head, elements = _form_of_reals(len(values))
+    elements = elements.copy()
+    elements[:, 1] = values.view(np.int32)
+    return head + elements.tobytes()
+
+
+@lru_cache
+def _form_of_reals(count: int) -> tuple[bytes, NDArray[np.int32]]:
+    """Give an array's head, and the size and place of each element, with the high byte first."""
+    elements = np.full((count, 2), 4, ">i4")
+    return _ARRAY(1, 0, _REAL_TYPE, count, 1), elements
 
 
 def texts(values: Iterable[str]) -> bytes:

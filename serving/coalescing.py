@@ -47,9 +47,9 @@ class Coalescer(Generic[Q, A]):
         if not self._coming:
             asyncio.get_running_loop().call_soon(self._end_round)
         self._coming += 1
-        task = asyncio.current_task()
         are_few = self._came_together <= FEW and self._coming <= FEW
-        if task is None or not are_few or self._running or self._open:
+        task = asyncio.current_task() if are_few and not (self._running or self._open) else None
+        if task is None:
             return await self._gathered(entity_id, question)
         self._running.add(task)  # a group would cost a task of its own and two rounds of the loop
         try:

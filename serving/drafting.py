@@ -16,7 +16,7 @@ from serving.champion import Champion
 from serving.contracts import Draft, DraftComparison
 from serving.draft_model import DraftModel, Drafts
 from serving.errors import UnknownChannel
-from serving.forecast_log import ForecastLog, ForecastRecord
+from serving.forecast_log import ForecastLog, ForecastRecord, document
 from serving.metrics import ServingMetrics
 from serving.online_features import FloatArray, OnlineFeatures
 
@@ -88,7 +88,7 @@ class Drafter:
                 channel_id=draft.channel_id,
                 model_version=model.version,
                 model_digest=model.digest,
-                request=question.logged() | {"draft": draft.model_dump(mode="json")},
+                request=document(question.logged() | {"draft": draft.model_dump(mode="json")}),
                 layout=model.layout,
                 features=features[0],
                 counts={},

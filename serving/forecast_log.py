@@ -24,10 +24,11 @@ from serving import binary_copy
 from serving.errors import ForecastLogUnavailable
 from serving.metrics import ServingMetrics
 
+# Those of the first line are alike in most of the receipts of an hour: see `_alike`.
 _COLUMNS = (
-    "forecast_id", "asked_at", "as_of", "situation", "world", "video_id", "channel_id",
-    "model_version", "model_digest", "request", "vector", "feature_times", "answer", "degraded",
-    "layout", "features",
+    "situation", "world", "model_version", "model_digest", "request", "degraded", "layout",
+    "forecast_id", "asked_at", "as_of", "video_id", "channel_id", "vector", "feature_times",
+    "answer", "features",
 )  # fmt: skip
 
 _BATCH = 200
@@ -47,15 +48,16 @@ class VectorLayout:
     def __init__(self, columns: tuple[str, ...]) -> None:
         self.columns = columns
         digest = hashlib.md5(",".join(columns).encode(), usedforsecurity=False)
-        self.id = UUID(digest.hexdigest())
+        self.key = digest.digest()
+        self.id = UUID(bytes=self.key)
 
 
 @dataclass(slots=True)
 class ForecastRecord:
     """One forecast, cheap to make; it becomes a row later.
 
-    `answer` is the JSON that is sent and logged. `features` are the model's float32 inputs, in
-    the order of `layout`: written in full, they replay to the bit.
+    `answer` is the JSON that is sent and logged, `request` that of what was asked. `features` are
+    the model's float32 inputs, in the order of `layout`: written in full, they replay to the bit.
     """
 
     forecast_id: str
@@ -67,7 +69,7 @@ class ForecastRecord:
     channel_id: str | None
     model_version: str
     model_digest: str
-    request: Mapping[str, Any]
+    request: bytes
     layout: VectorLayout
     features: NDArray[np.float32] | None
     counts: Mapping[str, float]
@@ -87,30 +89,24 @@ class ForecastRecord:
             "source": self.source,
             "observed_at": self.observed_at,
         }
-        times = {
-            view: _instant(time) for view, time in zip(self.views, self.event_times, strict=True)
-        }
         features = self.features
-        return binary_copy.row(
-            (
-                bytes.fromhex(self.forecast_id.replace("-", "")),
-                binary_copy.timestamp(self.asked_at),
-                binary_copy.timestamp(self.as_of),
-                self.situation.encode(),
-                self.world.encode(),
-                _text(self.video_id),
-                _text(self.channel_id),
-                self.model_version.encode(),
-                self.model_digest.encode(),
-                _document(self.request),
-                orjson.dumps(vector),
-                orjson.dumps(times),
-                self.answer,
-                binary_copy.texts(self.degraded),
-                None if features is None else self.layout.id.bytes,
-                None if features is None else binary_copy.reals(features),
-            )
+        layout = None if features is None else self.layout.key
+        alike = _alike(
+            self.situation, self.world, self.model_version, self.model_digest, self.request,
+            tuple(self.degraded), layout,
+        )  # fmt: skip
+        own = (
+            bytes.fromhex(self.forecast_id.replace("-", "")),
+            binary_copy.timestamp(self.asked_at),
+            binary_copy.timestamp(self.as_of),
+            _text(self.video_id),
+            _text(self.channel_id),
+            orjson.dumps(vector),
+            _times(self.views, tuple(self.event_times)),
+            self.answer,
+            None if features is None else binary_copy.reals(features),
         )
+        return binary_copy.row(len(_COLUMNS), alike, binary_copy.fields(own))
 
 
 class ForecastLog:
@@ -260,7 +256,7 @@ class ForecastLog:
             self._connection = None
 
 
-def _document(content: Mapping[str, Any]) -> bytes:
+def document(content: Mapping[str, Any]) -> bytes:
     """Give JSON that PostgreSQL can read; it has no character of the number zero."""
     told = orjson.dumps(content)
     return _ZERO.sub(rb"\1\\ufffd", told) if b"\\u0000" in told else told
@@ -268,6 +264,21 @@ def _document(content: Mapping[str, Any]) -> bytes:
 
 def _text(text: str | None) -> bytes | None:
     return None if text is None else text.encode()
+
+
+@lru_cache(maxsize=256)
+def _alike(
+    situation: str, world: str, model_version: str, model_digest: str, request: bytes,
+    degraded: tuple[str, ...], layout: bytes | None,
+) -> bytes:  # fmt: skip
+    texts = (situation.encode(), world.encode(), model_version.encode(), model_digest.encode())
+    return binary_copy.fields((*texts, request, binary_copy.texts(degraded), layout))
+
+
+@lru_cache(maxsize=4096)  # a video's stay until it is looked at again
+def _times(views: tuple[str, ...], event_times: tuple[float, ...]) -> bytes:
+    times = map(_instant, event_times)
+    return orjson.dumps(dict(zip(views, times, strict=True)))
 
 
 def _with_features(found: dict[str, Any]) -> dict[str, Any]:
@@ -282,7 +293,6 @@ def _with_features(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=1024)  # rows of the online store are written together
 def _instant(epoch_seconds: float) -> datetime | None:
     if epoch_seconds != epoch_seconds:  # NaN: the view has no row
         return None

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 import ingestion
 from ingestion.warehouse import migrate, open_warehouse
-from serving.forecast_log import ForecastLog, ForecastRecord, VectorLayout
+from serving.forecast_log import ForecastLog, ForecastRecord, VectorLayout, document
 from serving.metrics import ServingMetrics
 
 ID = UUID("12345678-9abc-4def-8123-456789abcdef")
@@ -36,7 +36,7 @@ def record(**changes):
         "channel_id": None,
         "model_version": "7",
         "model_digest": "d" * 64,
-        "request": {"days": (1, 7), "draft": {"title": "zero \0, told \\u0000 \u2028"}},
+        "request": document({"days": (1, 7), "draft": {"title": "zero \0, told \\u0000 \u2028"}}),
         "layout": VectorLayout(NAMES),
         "features": np.array([0.1, np.nan, np.inf, -3e-45], dtype=np.float32),
         "counts": {"views": 3.0, "likes": float("nan")},
