@@ -44,7 +44,8 @@ class RememberedSums:
         keys = [asked + seen[at : at + width] for at in range(0, len(seen), width)]
         told = [self._known.get(key, b"") for key in keys]
         new = [at for at, one in enumerate(told) if not one]
-        self._count("memory", len(told) - len(new))
+        if len(new) < len(told):
+            self._count("memory", len(told) - len(new))
         if new:
             self._count("trees", len(new))
             for at, sums in zip(new, self._walk(places[new], days), strict=True):

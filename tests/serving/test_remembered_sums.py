@@ -74,7 +74,7 @@ def test_rows_are_counted_by_what_answered_them(directory):
     model = LoadedModel(directory, "1", 50, lambda source, rows: counted.update({source: rows}))
     rows = model._forest.probes(5)
     model._growth(rows[:3], DAYS)
-    assert counted == {"memory": 0, "trees": 3}
+    assert counted == {"trees": 3}
     model._growth(rows, DAYS)
     assert counted == {"memory": 3, "trees": 5}
 
