@@ -150,6 +150,25 @@ def test_a_clusters_nodes_are_read_each_for_its_slots(open_client, champion, mak
         until(lambda: from_memory(client, left), 30)
 
 
+def test_the_next_are_read_ahead_only_where_redis_was_asked(
+    open_client, champion, make_redis, world, monkeypatch
+):
+    reads = []
+
+    async def note(coalescer):
+        reads.append(coalescer)
+
+    monkeypatch.setattr("serving.coalescing.Coalescer.has_read", note)
+    server = make_redis()
+    store = Store(server.url)
+    with open_client(redis_url=server.url) as client:
+        video = put(store, world)
+        assert source(client, video) == "online_store"
+        assert len(reads) == 1
+        assert from_memory(client, video)
+        assert len(reads) == 1
+
+
 def last_slot(video):
     keys = [layout.key_encoder("video_id")(video), layout.key_encoder("channel_id")(f"UC{video}")]
     return max(map(key_slot, keys))
