@@ -26,9 +26,9 @@ from serving.metrics import ServingMetrics
 
 # Those of the first line are alike in most of the receipts of an hour: see `_alike`.
 _COLUMNS = (
-    "situation", "world", "model_version", "model_digest", "request", "degraded", "layout",
-    "forecast_id", "asked_at", "as_of", "video_id", "channel_id", "vector", "feature_times",
-    "answer", "features",
+    "situation", "world", "model_version", "model_digest", "degraded", "layout",
+    "forecast_id", "asked_at", "as_of", "video_id", "channel_id", "request", "vector",
+    "feature_times", "answer", "features",
 )  # fmt: skip
 
 _BATCH = 200
@@ -92,7 +92,7 @@ class ForecastRecord:
         features = self.features
         layout = None if features is None else self.layout.key
         alike = _alike(
-            self.situation, self.world, self.model_version, self.model_digest, self.request,
+            self.situation, self.world, self.model_version, self.model_digest,
             tuple(self.degraded), layout,
         )  # fmt: skip
         own = (
@@ -101,6 +101,7 @@ class ForecastRecord:
             binary_copy.timestamp(self.as_of),
             _text(self.video_id),
             _text(self.channel_id),
+            self.request,
             orjson.dumps(vector),
             _times(self.views, tuple(self.event_times)),
             self.answer,
@@ -268,11 +269,11 @@ def _text(text: str | None) -> bytes | None:
 
 @lru_cache(maxsize=256)
 def _alike(
-    situation: str, world: str, model_version: str, model_digest: str, request: bytes,
+    situation: str, world: str, model_version: str, model_digest: str,
     degraded: tuple[str, ...], layout: bytes | None,
 ) -> bytes:  # fmt: skip
     texts = (situation.encode(), world.encode(), model_version.encode(), model_digest.encode())
-    return binary_copy.fields((*texts, request, binary_copy.texts(degraded), layout))
+    return binary_copy.fields((*texts, binary_copy.texts(degraded), layout))
 
 
 @lru_cache(maxsize=4096)  # a video's stay until it is looked at again
