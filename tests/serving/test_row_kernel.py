@@ -28,6 +28,7 @@ def drawn(rows: int, seed: int) -> dict[str, np.ndarray]:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_compiled_row_is_what_training_computes_to_the_bit():
     rows, stored = 3_000, drawn(3_000, 1)
+    stored["observed_at"][1::3] += 0.25
     given = np.ascontiguousarray(np.array(list(stored.values())).T)
     wanted_as_of = np.maximum(NOW, np.ceil(stored["observed_at"]))
     wanted = published_request(stored, wanted_as_of)

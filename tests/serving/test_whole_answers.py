@@ -94,6 +94,7 @@ def test_a_large_body_comes_whole():
 
 def test_a_head_without_a_body_is_sent():
     with connected() as connection:
+        connection.settimeout(2)  # less than a connection is kept for nothing
         connection.sendall(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert until(connection, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
 
