@@ -27,27 +27,28 @@ def fit_lightgbm(fitted_on: TrainingSet, params: Params) -> Boosters:
     the age of a video answer growth by its scale, and errors are weighed so that the loss is that
     of growth, divided by what it usually is at its horizon.
     """
-    settings = _settings(fitted_on, params)
-    matrix = fitted_on.matrix(fitted_on.labels)
-    data = _binned(matrix, names(fitted_on.columns), settings)
-    scale = scale_of(names(fitted_on.columns), matrix)
-    weight = _weights(fitted_on, scale, params.growth_power)
-    return {
-        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, weight, settings)
-        for metric in METRICS
-    }
+    return _fit(fitted_on, METRICS, params, {})
 
 
 def fit_one(
     fitted_on: TrainingSet, metric: str, params: Params, trees: dict[str, Any] | None = None
 ) -> lgb.Booster:
     """Fit the booster of one metric; `trees` overrides parameters of the situation."""
-    settings = _settings(fitted_on, params) | (trees or {})
+    return _fit(fitted_on, (metric,), params, trees or {})[metric]
+
+
+def _fit(
+    fitted_on: TrainingSet, metrics: Sequence[str], params: Params, trees: dict[str, Any]
+) -> Boosters:
+    settings = _settings(fitted_on, params) | trees
     matrix = fitted_on.matrix(fitted_on.labels)
     data = _binned(matrix, names(fitted_on.columns), settings)
     scale = scale_of(names(fitted_on.columns), matrix)
     weight = _weights(fitted_on, scale, params.growth_power)
-    return _fitted(data, fitted_on.labels[metric].to_numpy(), scale, weight, settings)
+    return {
+        metric: _fitted(data, fitted_on.labels[metric].to_numpy(), scale, weight, settings)
+        for metric in metrics
+    }
 
 
 def _settings(fitted_on: TrainingSet, params: Params) -> dict[str, Any]:
