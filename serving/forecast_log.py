@@ -24,12 +24,14 @@ from serving import binary_copy
 from serving.errors import ForecastLogUnavailable
 from serving.metrics import ServingMetrics
 
-# Those of the first line are alike in most of the receipts of an hour: see `_alike`.
 _COLUMNS = (
-    "situation", "world", "model_version", "model_digest", "degraded", "layout",
-    "forecast_id", "asked_at", "as_of", "video_id", "channel_id", "request", "vector",
-    "feature_times", "answer", "features",
+    "forecast_id", "asked_at", "as_of", "situation", "world", "video_id", "channel_id",
+    "model_version", "model_digest", "request", "vector", "feature_times", "answer", "degraded",
+    "layout", "features",
 )  # fmt: skip
+# Alike in most receipts of an hour: encoded once, so they are written first.
+_ALIKE = ("situation", "world", "model_version", "model_digest", "degraded", "layout")
+_WRITTEN = (*_ALIKE, *(name for name in _COLUMNS if name not in _ALIKE))
 
 _BATCH = 200
 _YIELD_EVERY = 10
@@ -82,7 +84,7 @@ class ForecastRecord:
     answer: bytes = b""
 
     def row(self) -> bytes:
-        """Give the record as a row of COPY's binary format, in the order of the columns."""
+        """Give the record as a row of COPY's binary format, in the order of `_WRITTEN`."""
         vector = {
             "counts": self.counts,
             "tier": self.tier,
@@ -107,7 +109,7 @@ class ForecastRecord:
             self.answer,
             None if features is None else binary_copy.reals(features),
         )
-        return binary_copy.row(len(_COLUMNS), alike, binary_copy.fields(own))
+        return binary_copy.row(len(_WRITTEN), alike, binary_copy.fields(own))
 
 
 class ForecastLog:
@@ -226,7 +228,7 @@ class ForecastLog:
             )
             self._known_layouts.add(name)
         command = sql.SQL("COPY forecast_log ({}) FROM STDIN (FORMAT binary)").format(
-            sql.SQL(", ").join(map(sql.Identifier, _COLUMNS))
+            sql.SQL(", ").join(map(sql.Identifier, _WRITTEN))
         )
         async with (
             self._connection.cursor() as cursor,
