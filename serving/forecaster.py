@@ -48,7 +48,6 @@ class Look(NamedTuple):
     directory: Path
     vector: StoredVector
     given: ModelInput
-    observed_at: float
     as_of: datetime
 
 
@@ -113,8 +112,7 @@ class Forecaster:
             raise found
         given = model.read(found.vector.values[np.newaxis], float(math.floor(asked_at)))
         moment = datetime.fromtimestamp(given.as_of[0], UTC)
-        observed_at = float(found.vector.values[model.observed_at])
-        return Look(model, directory, found.vector, given, observed_at, moment)
+        return Look(model, directory, found.vector, given, moment)
 
     def circumstances(self, model: LoadedModel, question: Question) -> Circumstances:
         """Give what holds for every answer of a request that is made now."""

@@ -209,6 +209,7 @@ async def scorecard(request: Request, forecaster: ForecasterDependency) -> Respo
 def _outlier(video_id: str, seen: Look) -> Outlier:
     read = dict(zip(seen.model.columns, seen.given.features[0].tolist(), strict=True))
     nan = float("nan")
+    observed_at = float(seen.vector.values[seen.model.observed_at])
     views = float(seen.given.counts[0, seen.model.position_of["views"]])
     normal = read.get("channel_normal_log10_views", nan)
     spread = read.get("channel_early_spread", nan)
@@ -221,7 +222,7 @@ def _outlier(video_id: str, seen: Look) -> Outlier:
         {
             "video_id": video_id,
             "channel_id": seen.vector.channel_id,
-            "observed_at": datetime.fromtimestamp(seen.observed_at, UTC),
+            "observed_at": datetime.fromtimestamp(observed_at, UTC),
             "age_hours": read.get("age_at_observation_hours", read.get("age_hours", nan)),
             "views": _whole(views),
             "normal_views": _whole(10.0**normal - 1.0),

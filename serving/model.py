@@ -54,8 +54,8 @@ class ModelInput(NamedTuple):
         missing: Where a feature was null before that, shape (n, columns).
         counts: Present counts, shape (n, metrics); NaN when hidden.
         tiers: The channel's tier as TIERS numbers it, shape (n,).
-        as_of: The moment that each row is forecast as of, whole epoch seconds.
-        nulls: How many stored values were null, for each view of the plan.
+        as_of: The moment that each row is forecast as of, whole epoch seconds; none in a replay.
+        nulls: How many stored values were null, for each view of the plan; none in a replay.
     """
 
     features: NDArray[np.float32]
