@@ -35,7 +35,7 @@ _WRITTEN = (*_ALIKE, *(name for name in _COLUMNS if name not in _ALIKE))
 
 _BATCH = 200
 _YIELD_EVERY = 10
-_GATHER_SECONDS = 0.25
+_GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
 _CONNECT_SECONDS = 2
@@ -234,11 +234,12 @@ class ForecastLog:
             self._connection.cursor() as cursor,
             cursor.copy(command) as copy,  # one statement: all of the batch, or none
         ):
-            rows = [binary_copy.HEAD]
+            await copy.write(binary_copy.HEAD)
             for first in range(0, len(batch), _YIELD_EVERY):
-                rows += [entry.row() for _, entry in batch[first : first + _YIELD_EVERY]]
+                rows = [entry.row() for _, entry in batch[first : first + _YIELD_EVERY]]
+                await copy.write(b"".join(rows))
                 await asyncio.sleep(0)  # requests come first
-            await copy.write(b"".join([*rows, binary_copy.TAIL]))
+            await copy.write(binary_copy.TAIL)
         for _ in batch:
             self._queue.popleft()
         self._metrics.log_written.inc(len(batch))
