@@ -1,6 +1,7 @@
 """The model being served: the registry's champion, followed without a restart."""
 
 import asyncio
+import ctypes
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,7 @@ class Champion(Generic[M]):
     async def _serve(self, version: ModelVersion) -> None:
         try:
             directory = await self._cache.fetch(self._registry, version)
-            model = await asyncio.to_thread(self._load, directory, version.version)
+            model = await asyncio.to_thread(self._loaded, directory, version.version)
         except BundleError as error:
             self._refused = version
             self._metrics.model_refused.inc()
@@ -133,11 +134,16 @@ class Champion(Generic[M]):
             return
         directory, version = found
         try:
-            model = await asyncio.to_thread(self._load, directory, version.version)
+            model = await asyncio.to_thread(self._loaded, directory, version.version)
         except BundleError as error:
             self._tell(f"the cached model {directory.name} was refused: {error}")
         else:
             self._swap(model, version, directory, is_confirmed=False)
+
+    def _loaded(self, directory: Path, version: str) -> M:
+        model = self._load(directory, version)
+        _return_memory()
+        return model
 
     def _swap(
         self, model: M, version: ModelVersion, directory: Path, *, is_confirmed: bool
@@ -157,3 +163,10 @@ class Champion(Generic[M]):
         while True:
             await asyncio.sleep(self._poll_seconds)
             await self.refresh()
+
+
+def _return_memory() -> None:
+    """Give back what is free: loading takes several times what stays, and glibc holds on to it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # not every C library has it
+        trim(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.bundle import MODEL_INPUT, BundleError, Contract, bundle_digest, read_contract
+from feature_repo.bundle import BundleError, Contract, bundle_digest, read_contract
 from feature_repo.bundle import read_intervals as read_bundle_intervals
 from feature_repo.segments import TIERS, tier
 from feature_repo.targets import first_quantiles
@@ -19,8 +19,9 @@ from feature_repo.transformations.request import (
     draft_request,
 )
 from serving.forecast_log import VectorLayout
-from serving.model import offset_tables, open_session, supported_horizons
+from serving.model import offset_tables, supported_horizons
 from serving.online_features import EntityPlan
+from serving.onnx_session import OnnxSession
 
 FloatArray = NDArray[np.float64]
 
@@ -77,8 +78,7 @@ class DraftModel:
         self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]
         self._supported = supported_horizons(self.contract)
         self._offsets = offset_tables(self.contract, read_bundle_intervals(directory))
-        self._outputs = [metric.output for metric in self.contract.metrics.values()]
-        self._session = open_session(directory, self._outputs, len(self.columns) + 1)
+        self._session = OnnxSession(directory, self.contract)
         self._defaults = np.array(
             [np.nan if c.default is None else c.default for c in self.contract.columns]
         )
@@ -114,13 +114,7 @@ class DraftModel:
 
     def medians(self, features: NDArray[np.float32], days: Sequence[int]) -> FloatArray:
         """Give the graph's outputs: log10(1 + count), shape (n, metrics, days)."""
-        n, width = features.shape
-        crossed = np.empty((n, len(days), width + 1), dtype=np.float32)
-        crossed[:, :, :width] = features[:, np.newaxis, :]
-        crossed[:, :, width] = days
-        outputs = self._session.run(self._outputs, {MODEL_INPUT: crossed.reshape(-1, width + 1)})
-        logs = np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
-        return logs.astype(np.float64)
+        return self._session.evaluate(features, np.asarray(days)).astype(np.float64)
 
     def half_width(self, of_tier: str, metric: int, day: int) -> float:
         """Give half the width of a draft's 80 % interval, in decades."""

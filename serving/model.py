@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from feature_repo.bundle import (
     MODEL_FILE,
-    MODEL_INPUT,
     BundleError,
     Contract,
     Intervals,
@@ -29,6 +27,7 @@ from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
 from serving.fallback import FallbackCurves
 from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
+from serving.onnx_session import OnnxSession
 from serving.remembered_sums import RememberedSums
 from serving.row_kernel import assemble, round_counts, spread
 from serving.trees import Forest, OtherGraph
@@ -67,7 +66,7 @@ class ModelInput(NamedTuple):
 
 
 class LoadedModel:
-    """A verified bundle with its ONNX session; never changes once loaded."""
+    """A verified bundle with what evaluates it; never changes once loaded."""
 
     def __init__(
         self,
@@ -101,7 +100,6 @@ class LoadedModel:
         self.observed_at = self._stored[OBSERVED_AT]
         self.needed_views = [self.plan.views.index(view) for view in NEEDED_VIEWS]
         self._assembly = _Assembly(self.contract, self.plan, self._stored)
-        self._outputs = [metric.output for metric in self.contract.metrics.values()]
         self._offsets = offset_tables(self.contract, read_intervals(directory))
         # What was not calibrated is not told: its quantiles come out null.
         self._offsets[:, ~supported_horizons(self.contract)] = np.nan
@@ -109,9 +107,11 @@ class LoadedModel:
         self.supported_days = [frozenset(m.horizons) for m in self.contract.metrics.values()]
         self.position_of = {metric: at for at, metric in enumerate(self.metrics)}
         self.curves = FallbackCurves(directory)
-        self._session = open_session(directory, self._outputs, len(self.columns) + 1)
-        self._forest = self._open_forest(directory)
-        if self._forest is not None:
+        session = OnnxSession(directory, self.contract)
+        self._forest = _open_forest(directory, self.contract, session)
+        if self._forest is None:
+            self._session = session  # is held by nothing else: its copy of the trees is a large one
+        else:
             outputs = len(self.metrics)
             self._sums = RememberedSums(self._forest.walk, outputs, remembered, count)
 
@@ -168,38 +168,30 @@ class LoadedModel:
         """What evaluates the model: `trees`; `onnxruntime` for any other graph."""
         return "onnxruntime" if self._forest is None else "trees"
 
-    def _open_forest(self, directory: Path) -> Forest | None:
-        """Lay the trees out for fast walking; what they answer must be the graph's, to the bit."""
-        try:
-            forest = Forest(directory / MODEL_FILE, self._outputs, self.columns)
-        except OtherGraph as reason:
-            _log.info("onnxruntime evaluates this model: %s", reason)
-            return None
-        probes, days = forest.probes(_PROBES), np.array([1, 7, MAX_HORIZON_DAYS])
-        together = forest.evaluate(probes, days)
-        alone = np.concatenate([forest.evaluate(probes[at : at + 1], days) for at in range(_ALONE)])
-        wanted = self._by_session(probes, days)
-        if np.array_equal(together, wanted) and np.array_equal(alone, wanted[:_ALONE]):
-            return forest
-        _log.warning("onnxruntime evaluates this model: its trees walked differ from its graph")
-        return None
-
     def _growth(self, features: NDArray[np.float32], days: NDArray[np.int_]) -> NDArray[np.float32]:
         """Evaluate rows crossed with horizons; shape (n, metrics, horizons)."""
         if self._forest is None:
-            return self._by_session(features, days)
+            return self._session.evaluate(features, days)
         return self._forest.evaluate(features, days, self._sums.sums)
 
-    def _by_session(
-        self, features: NDArray[np.float32], days: NDArray[np.int_]
-    ) -> NDArray[np.float32]:
-        """Cross rows with horizons and run the graph; shape (n, metrics, horizons)."""
-        n, width = features.shape
-        crossed = np.empty((n, len(days), width + 1), dtype=np.float32)
-        crossed[:, :, :width] = features[:, np.newaxis, :]
-        crossed[:, :, width] = days
-        outputs = self._session.run(self._outputs, {MODEL_INPUT: crossed.reshape(-1, width + 1)})
-        return np.stack([output.reshape(n, len(days)) for output in outputs], axis=1)
+
+def _open_forest(directory: Path, contract: Contract, session: OnnxSession) -> Forest | None:
+    """Lay the trees out for fast walking; what they answer must be the graph's, to the bit."""
+    outputs = [metric.output for metric in contract.metrics.values()]
+    columns = [column.name for column in contract.columns]
+    try:
+        forest = Forest(directory / MODEL_FILE, outputs, columns)
+    except OtherGraph as reason:
+        _log.info("onnxruntime evaluates this model: %s", reason)
+        return None
+    probes, days = forest.probes(_PROBES), np.array([1, 7, MAX_HORIZON_DAYS])
+    together = forest.evaluate(probes, days)
+    alone = np.concatenate([forest.evaluate(probes[at : at + 1], days) for at in range(_ALONE)])
+    wanted = session.evaluate(probes, days)
+    if np.array_equal(together, wanted) and np.array_equal(alone, wanted[:_ALONE]):
+        return forest
+    _log.warning("onnxruntime evaluates this model: its trees walked differ from its graph")
+    return None
 
 
 def _multiplied(factors: FloatArray, given: ModelInput) -> FloatArray:
@@ -312,23 +304,3 @@ def supported_horizons(contract: Contract) -> NDArray[np.bool_]:
     for row, metric in zip(supported, contract.metrics.values(), strict=True):
         row[list(metric.horizons)] = True
     return supported
-
-
-def open_session(directory: Path, outputs: Sequence[str], width: int) -> ort.InferenceSession:
-    """Open the trees on one thread: a row's sum is then the same alone and in a batch."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    path = directory / MODEL_FILE
-    try:
-        session = ort.InferenceSession(path.read_bytes(), options, ["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no other base
-        raise BundleError(f"{path} is not a model that onnxruntime can run: {error}") from error
-    inputs = {given.name: given.shape for given in session.get_inputs()}
-    if MODEL_INPUT not in inputs or inputs[MODEL_INPUT][-1] != width:
-        raise BundleError(f"{path} takes {inputs}, its contract says {MODEL_INPUT} of {width}")
-    lacking = set(outputs) - {output.name for output in session.get_outputs()}
-    if lacking:
-        raise BundleError(f"{path} lacks the outputs {sorted(lacking)} of its contract")
-    return session

@@ -7,6 +7,7 @@ from feature_repo import bundle
 from feature_repo.segments import TIERS, interval_group
 from feature_repo.targets import METRICS, quantiles
 from serving.model import LoadedModel
+from serving.onnx_session import OnnxSession
 from tests.serving.bundles import HORIZONS, write_bundle
 
 AS_OF = 1_772_280_000.0
@@ -174,7 +175,8 @@ def test_quantiles_are_those_of_the_arithmetic_for_arrays_to_the_bit(tmp_path, a
         assert np.isnan(ages).any()
         groups = interval_group(groups, ages)
     intervals = bundle.read_intervals(tmp_path)
-    growth = model._by_session(given.features, np.array(days)).astype(np.float64)
+    session = OnnxSession(tmp_path, model.contract)
+    growth = session.evaluate(given.features, np.array(days)).astype(np.float64)
     answer = model.predict(given, days)
     offsets_met = set()
     for row, group in enumerate(groups.tolist()):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from serving.model import LoadedModel
+from serving.onnx_session import OnnxSession
 from serving.remembered_sums import RememberedSums
 from tests.serving.bundles import write_bundle
 
@@ -39,13 +40,14 @@ def remembering(model, capacity):
     return RememberedSums(walked, len(model.metrics), capacity), walked
 
 
-def test_remembered_sums_are_the_graphs_to_the_bit(model):
+def test_remembered_sums_are_the_graphs_to_the_bit(directory, model):
+    session = OnnxSession(directory, model.contract)
     for seed in range(6):  # more rows than are remembered, some of them over and over
         probes = np.concatenate([model._forest.probes(30, seed=1), model._forest.probes(30, seed)])
         for rows in (probes, probes[:1], probes[::-1], probes[5:25]):
             for days in (DAYS, LATER):
                 found = model._growth(rows, days)
-                np.testing.assert_array_equal(found, model._by_session(rows, days))
+                np.testing.assert_array_equal(found, session.evaluate(rows, days))
 
 
 def test_rows_between_the_same_thresholds_are_walked_for_once(model):

@@ -4,6 +4,7 @@ import pytest
 
 from feature_repo import bundle
 from serving.model import LoadedModel
+from serving.onnx_session import OnnxSession
 from serving.trees import Forest, OtherGraph
 from tests.serving.bundles import COLUMNS, write_bundle
 
@@ -22,6 +23,11 @@ def model(directory):
     return LoadedModel(directory, "1")
 
 
+@pytest.fixture(scope="module")
+def session(directory, model):
+    return OnnxSession(directory, model.contract)
+
+
 def some_rows(number, seed=3):
     random = np.random.default_rng(seed)
     rows = random.normal(size=(number, len(COLUMNS))).astype(np.float32)
@@ -29,16 +35,16 @@ def some_rows(number, seed=3):
     return rows
 
 
-def test_walked_trees_answer_as_onnxruntime_to_the_bit(model):
+def test_walked_trees_answer_as_onnxruntime_to_the_bit(model, session):
     rows = some_rows(500)
     assert model.engine == "trees"
-    np.testing.assert_array_equal(model._forest.evaluate(rows, DAYS), model._by_session(rows, DAYS))
+    np.testing.assert_array_equal(model._forest.evaluate(rows, DAYS), session.evaluate(rows, DAYS))
 
 
-def test_a_value_on_a_threshold_goes_where_onnxruntime_sends_it(model):
+def test_a_value_on_a_threshold_goes_where_onnxruntime_sends_it(model, session):
     probes = model._forest.probes(400, seed=5)
     np.testing.assert_array_equal(
-        model._forest.evaluate(probes, DAYS), model._by_session(probes, DAYS)
+        model._forest.evaluate(probes, DAYS), session.evaluate(probes, DAYS)
     )
 
 

@@ -15,6 +15,7 @@ from feature_repo.targets import METRICS, QUANTILES
 from feature_repo.transformations.request import published_request
 from serving.explanations import Explainer
 from serving.model import LoadedModel
+from serving.onnx_session import OnnxSession
 from tests.training.sets import COLUMNS, few_trees, grown
 from training.bundles import write_bundle
 from training.card import model_card
@@ -149,7 +150,8 @@ def test_trees_by_the_scale_of_growth_are_walked_as_onnxruntime_runs_them_to_the
     features, days = made[1].features[:300], np.arange(1, 31)
     walked = model._growth(features, days)
     assert model.engine == "trees"
-    np.testing.assert_array_equal(walked, model._by_session(features, days))
+    session = OnnxSession(made[0], model.contract)
+    np.testing.assert_array_equal(walked, session.evaluate(features, days))
     assert (walked >= 0).all()
     assert (np.diff(walked, axis=2) >= 0).all()
     native = lightgbm.Booster(model_file=made[0] / bundle.NATIVE_DIRECTORY / "views.txt")
