@@ -38,13 +38,14 @@ class Question(NamedTuple):
 
 
 class Circumstances(NamedTuple):
-    """What holds for every answer of one request."""
+    """What holds for every answer of one request; `second` is `now` without its fraction."""
 
     model: LoadedModel
     is_model_confirmed: bool
     question: Question
     asked_at: datetime
     now: float
+    second: float
     max_age_seconds: float
 
 

@@ -1,7 +1,7 @@
 """Requests that arrive together are answered together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 Q = TypeVar("Q")
@@ -35,8 +35,14 @@ class Coalescer(Generic[Q, A]):
     after one.
     """
 
-    def __init__(self, ask: Callable[[list[str], Q], Awaitable[list[A]]]) -> None:
+    def __init__(
+        self,
+        ask: Callable[[list[str], Q], Awaitable[Sequence[A]]],
+        ask_at_once: Callable[[list[str], Q], Sequence[A] | None] = lambda ids, question: None,
+    ) -> None:
+        """Gather for `ask`; what `ask_at_once` answers, if it does, needs no waiting."""
         self._ask = ask
+        self._ask_at_once = ask_at_once
         self._open: dict[Q, _Group[Q, A]] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._came_together = MOST_TOGETHER
@@ -48,9 +54,13 @@ class Coalescer(Generic[Q, A]):
             asyncio.get_running_loop().call_soon(self._end_round)
         self._coming += 1
         are_few = self._came_together <= FEW and self._coming <= FEW
-        task = asyncio.current_task() if are_few and not (self._running or self._open) else None
-        if task is None:
+        if not are_few or self._running or self._open:
             return await self._gathered(entity_id, question)
+        known = self._ask_at_once([entity_id], question)
+        if known is not None:
+            return known[0]
+        task = asyncio.current_task()
+        assert task is not None  # it is what runs this
         self._running.add(task)  # a group would cost a task of its own and two rounds of the loop
         try:
             (answer,) = await self._ask([entity_id], question)
@@ -110,7 +120,8 @@ class Coalescer(Generic[Q, A]):
 
     async def _run(self, group: _Group[Q, A]) -> None:
         try:
-            answers = await self._ask(group.ids, group.question)
+            known = self._ask_at_once(group.ids, group.question)
+            answers = await self._ask(group.ids, group.question) if known is None else known
         except BaseException as error:
             for future in group.waiting:
                 if not future.done():

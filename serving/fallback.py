@@ -19,14 +19,6 @@ Source = Literal["online_store", "recent_features", "fallback_curves"]
 _COUNTS_PER_VECTOR = 10
 
 
-class Recalled(NamedTuple):
-    """A vector and when it was read, seconds of the event loop's clock; fresh if just now."""
-
-    vector: StoredVector
-    read_at: float
-    is_fresh: bool
-
-
 class KnownCounts(NamedTuple):
     """The little that is kept of many videos: enough for the curves that know no features."""
 
@@ -34,8 +26,15 @@ class KnownCounts(NamedTuple):
     world: str | None
     observed_at: float
     event_times: list[float]
-    counts: tuple[float, ...]
+    counts: Sequence[float]
     tier: str
+
+
+class _Kept(NamedTuple):
+    plan: ReadPlan
+    vector: StoredVector
+    read_at: float
+    known: KnownCounts
 
 
 class RecentFeatures:
@@ -43,31 +42,37 @@ class RecentFeatures:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._vectors: OrderedDict[str, tuple[ReadPlan, Recalled, KnownCounts]] = OrderedDict()
+        self._vectors: OrderedDict[str, _Kept] = OrderedDict()
         self._counts: OrderedDict[str, KnownCounts] = OrderedDict()
 
-    def remember(self, plan: ReadPlan, read: Recalled, known: KnownCounts) -> None:
-        """Keep what was just read; whatever was not read for longest is forgotten."""
-        video_id = read.vector.video_id
-        dropped = _keep(self._vectors, video_id, (plan, read, known), self._capacity)
+    def remember(
+        self, plan: ReadPlan, vector: StoredVector, read_at: float, known: KnownCounts
+    ) -> None:
+        """Keep what was just read; whatever was not read for longest is forgotten.
+
+        Times are of the event loop's clock.
+        """
+        kept = _Kept(plan, vector, read_at, known)
+        dropped = _keep(self._vectors, vector.video_id, kept, self._capacity)
         if dropped is not None:
-            video_id, (_, _, known) = dropped
-            _keep(self._counts, video_id, known, self._capacity * _COUNTS_PER_VECTOR)
+            counts = self._capacity * _COUNTS_PER_VECTOR
+            _keep(self._counts, dropped[0], dropped[1].known, counts)
 
     def __len__(self) -> int:
         return len(self._vectors) + len(self._counts)
 
-    def vector(self, plan: ReadPlan, video_id: str) -> Recalled | None:
-        """Give a video's last vector, if the model being served reads the same features."""
+    def vector(self, plan: ReadPlan, video_id: str) -> tuple[StoredVector, float] | None:
+        """Give a video's last vector and when it was read.
+
+        None unless the model being served reads the same features.
+        """
         found = self._vectors.get(video_id)
-        if found is None or found[0] != plan:
-            return None
-        return Recalled(found[1].vector, found[1].read_at, is_fresh=False)
+        return None if found is None or found.plan != plan else (found.vector, found.read_at)
 
     def counts(self, video_id: str) -> KnownCounts | None:
         """Give a video's last counts."""
         found = self._vectors.get(video_id)
-        return self._counts.get(video_id) if found is None else found[2]
+        return self._counts.get(video_id) if found is None else found.known
 
     def forget(self, video_id: str) -> None:
         """Drop a video: the store says that it is not there any more."""

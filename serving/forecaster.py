@@ -2,11 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from serving.errors import (
     UnknownVideo,
     WorldMismatch,
 )
-from serving.fallback import KnownCounts, Recalled, RecentFeatures
+from serving.fallback import KnownCounts, RecentFeatures
 from serving.forecast_log import ForecastLog, ForecastRecord
 from serving.metrics import ServingMetrics
 from serving.model import LoadedModel, ModelInput
@@ -36,9 +36,13 @@ from serving.online_features import (
 from serving.video_ids import is_video_id
 
 Outcome = ForecastRecord | Problem
+Found = StoredVector | Problem
 
 _ROWS_ON_THE_LOOP = 64
 _ANSWERS_AT_ONCE = 50
+# How long ago videos were read, seconds, where it was not just now.
+_Ages = Mapping[str, float]
+_JUST_NOW: _Ages = {}
 
 
 class Look(NamedTuple):
@@ -71,30 +75,23 @@ class Forecaster:
         self._now = now
         self.max_age_seconds = max_age_seconds
         self._recent = recent
-        self._coalescer: Coalescer[Question, Outcome] = Coalescer(self.forecast)
+        self._coalescer: Coalescer[Question, Outcome] = Coalescer(
+            self._forecast_read, self._forecast_held
+        )
 
     @property
     def remembers(self) -> bool:
         """Whether some videos can be forecast without the online store."""
         return len(self._recent) > 0
 
-    async def forecast_one(self, video_id: str, question: Question) -> Outcome:
+    def forecast_one(self, video_id: str, question: Question) -> Awaitable[Outcome]:
         """Forecast one video, together with others that are asked for at the same moment."""
-        return await self._coalescer.answer(video_id, question)
+        return self._coalescer.answer(video_id, question)
 
-    async def forecast(self, video_ids: Sequence[str], question: Question) -> list[Outcome]:
+    async def forecast(self, video_ids: Sequence[str], question: Question) -> Sequence[Outcome]:
         """Forecast videos: one read, one inference; a forecast or a problem per id, in order."""
-        started = perf_counter()
-        try:
-            outcomes = await self._forecast(video_ids, question)
-        except ModelUnavailable as problem:
-            outcomes = [problem] * len(video_ids)
-        for outcome in outcomes:
-            if isinstance(outcome, ForecastRecord):
-                self.log.append(outcome)
-        self.metrics.count_forecasts(map(_outcome, outcomes))
-        self.metrics.duration.observe(perf_counter() - started)
-        return outcomes
+        known = self._forecast_held(video_ids, question)
+        return await self._forecast_read(video_ids, question) if known is None else known
 
     async def look(self, video_id: str) -> Look:
         """Read a video as the model does, without a forecast.
@@ -106,113 +103,161 @@ class Forecaster:
         assert directory is not None  # a model came from somewhere
         if not is_video_id(video_id):
             raise InvalidVideoId(video_id)
-        asked_at = self._now().timestamp()
-        (found,) = await self._found(model, [video_id], asked_at)
+        second = float(math.floor(self._now().timestamp()))
+        (found,), _ = await self._found(model, [video_id], second)
         if isinstance(found, Problem):
             raise found
-        given = model.read(found.vector.values[np.newaxis], float(math.floor(asked_at)))
-        moment = datetime.fromtimestamp(given.as_of[0], UTC)
-        return Look(model, directory, found.vector, given, moment)
+        given = model.read(found.values[np.newaxis], second)
+        return Look(model, directory, found, given, datetime.fromtimestamp(given.as_of[0], UTC))
 
-    def circumstances(self, model: LoadedModel, question: Question) -> Circumstances:
+    def _circumstances(self, model: LoadedModel, question: Question) -> Circumstances:
         """Give what holds for every answer of a request that is made now."""
         asked_at = self._now()
+        now = asked_at.timestamp()
         return Circumstances(
-            model,
-            self.champion.is_confirmed,
-            question,
-            asked_at,
-            asked_at.timestamp(),
+            model, self.champion.is_confirmed, question, asked_at, now, float(math.floor(now)),
             self.max_age_seconds,
-        )
+        )  # fmt: skip
 
-    async def _forecast(self, video_ids: Sequence[str], question: Question) -> list[Outcome]:
-        model = self.champion.model()
-        asked = self.circumstances(model, question)
-        found = await self._found(model, video_ids, asked.now)
-        answers = iter(
-            await self._answers(asked, [one for one in found if isinstance(one, Recalled)])
-        )
-        return [
-            next(answers) if isinstance(one, Recalled)
-            else self._by_curves(asked, one, video_id) if isinstance(one, FeaturesUnavailable)
-            else one
-            for video_id, one in zip(video_ids, found, strict=True)
-        ]  # fmt: skip
+    def _forecast_held(
+        self, video_ids: Sequence[str], question: Question
+    ) -> Sequence[Outcome] | None:
+        """Forecast videos that the store vouches for; None for others, or for very many."""
+        started, model = perf_counter(), self.champion.current
+        if model is None or len(video_ids) > _ROWS_ON_THE_LOOP:
+            return None
+        held = self.features.held(model.plan, video_ids)
+        if held is None:
+            return None
+        asked = self._circumstances(model, question)
+        found = _checked(model, held, asked.second)
+        read_at = asyncio.get_running_loop().time()
+        answers = self._answered_at_once(asked, _vectors(found), _JUST_NOW, read_at)
+        outcomes = _woven(found, answers)
+        self._note(outcomes, started)
+        return outcomes
+
+    async def _forecast_read(
+        self, video_ids: Sequence[str], question: Question
+    ) -> Sequence[Outcome]:
+        """Forecast videos of which some have to be read."""
+        started, read_at = perf_counter(), asyncio.get_running_loop().time()
+        try:
+            asked = self._circumstances(self.champion.model(), question)
+        except ModelUnavailable as problem:
+            outcomes: Sequence[Outcome] = [problem] * len(video_ids)
+        else:
+            found, ages = await self._found(asked.model, video_ids, asked.second)
+            answers = await self._answered(asked, _vectors(found), ages, read_at)
+            known = [
+                self._by_curves(asked, one, video_id)
+                if isinstance(one, FeaturesUnavailable)
+                else one
+                for video_id, one in zip(video_ids, found, strict=True)
+            ]
+            outcomes = _woven(known, answers)
+        self._note(outcomes, started)
+        return outcomes
+
+    def _note(self, outcomes: Sequence[Outcome], started: float) -> None:
+        """Log forecasts, and count all outcomes."""
+        for outcome in outcomes:
+            if isinstance(outcome, Problem):
+                self.metrics.forecasts.add(outcome.code, 1)
+            else:
+                self.log.append(outcome)
+                self.metrics.forecasts.add("degraded" if outcome.degraded else "answered", 1)
+        self.metrics.duration.observe(perf_counter() - started)
 
     async def _found(
-        self, model: LoadedModel, video_ids: Sequence[str], asked_at: float
-    ) -> list[Recalled | Problem]:
+        self, model: LoadedModel, video_ids: Sequence[str], second: float
+    ) -> tuple[list[Found], _Ages]:
         """Read videos; of those the store does not give now, recall what it gave last."""
         well_formed = [video_id for video_id in video_ids if is_video_id(video_id)]
-        read = iter(await self._recalled(model, well_formed, float(math.floor(asked_at))))
-        if len(well_formed) == len(video_ids):
-            return list(read)
-        return [next(read) if is_video_id(one) else InvalidVideoId(one) for one in video_ids]
+        read: list[Found] = []
+        ages = _JUST_NOW
+        if well_formed:
+            try:
+                read = await self._read(model.plan, well_formed)
+            except FeaturesUnavailable as problem:
+                read, ages = self._recalled(model.plan, well_formed, problem)
+        told = iter(read)
+        found = [next(told) if is_video_id(one) else InvalidVideoId(one) for one in video_ids]
+        return _checked(model, found, second), ages
 
-    async def _recalled(
-        self, model: LoadedModel, video_ids: list[str], asked_at: float
-    ) -> list[Recalled | Problem]:
-        if not video_ids:
-            return []
-        now = asyncio.get_running_loop().time()
+    async def _read(self, plan: ReadPlan, video_ids: list[str]) -> list[Found]:
+        held = self.features.held(plan, video_ids)
+        if held is not None:
+            return list(held)
         try:
-            held = self.features.held(model.plan, video_ids)
-            stored = held or await self._read(model.plan, video_ids)
-        except FeaturesUnavailable as problem:
-            recalled = [self._recent.vector(model.plan, video_id) for video_id in video_ids]
-            return [
-                _checked(model, video_id, one, asked_at) if one else problem
-                for video_id, one in zip(video_ids, recalled, strict=True)
-            ]
-        checked: list[Recalled | Problem] = []
-        for video_id, vector in zip(video_ids, stored, strict=True):
-            if vector is None:
-                self._recent.forget(video_id)
-                checked.append(UnknownVideo(video_id))
-            else:
-                read = Recalled(vector, now, is_fresh=True)
-                checked.append(_checked(model, video_id, read, asked_at))
-        return checked
-
-    async def _read(self, plan: ReadPlan, video_ids: list[str]) -> list[StoredVector | None]:
-        try:
-            return await self.features.read(plan, video_ids)
+            read = await self.features.read(plan, video_ids)
         finally:
             await self._coalescer.has_read()
+        return [
+            self._unknown(video_id) if vector is None else vector
+            for video_id, vector in zip(video_ids, read, strict=True)
+        ]
 
-    async def _answers(self, asked: Circumstances, found: list[Recalled]) -> list[ForecastRecord]:
-        if not found:
+    def _unknown(self, video_id: str) -> UnknownVideo:
+        self._recent.forget(video_id)
+        return UnknownVideo(video_id)
+
+    def _recalled(
+        self, plan: ReadPlan, video_ids: list[str], problem: FeaturesUnavailable
+    ) -> tuple[list[Found], _Ages]:
+        """Give vectors that were read before, and how long ago; the problem for others."""
+        now = asyncio.get_running_loop().time()
+        recalled = {one: self._recent.vector(plan, one) for one in video_ids}
+        ages = {one: round(now - kept[1], 3) for one, kept in recalled.items() if kept}
+        return [kept[0] if (kept := recalled[one]) else problem for one in video_ids], ages
+
+    def _given(self, asked: Circumstances, vectors: Sequence[StoredVector]) -> ModelInput:
+        given = asked.model.read(np.array([vector.values for vector in vectors]), asked.second)
+        self.metrics.count_missing(asked.model.plan.views, given.nulls)
+        return given
+
+    def _answered_at_once(
+        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float
+    ) -> list[ForecastRecord]:
+        if not vectors:
             return []
-        model = asked.model
-        values = np.array([one.vector.values for one in found])
-        given = model.read(values, float(math.floor(asked.now)))
-        self.metrics.count_missing(model.plan.views, given.nulls)
-        days = asked.question.days
-        if len(found) <= _ROWS_ON_THE_LOOP:
-            quantiles = model.counts_ahead(given, days)
-        else:  # the trees let go of the interpreter, so that others are answered meanwhile
-            quantiles = await asyncio.to_thread(model.counts_ahead, given, days)
-        answers = []
-        for row, one in enumerate(found):
-            if row and row % _ANSWERS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-            seen = self._basis(model, one, given, row)
-            answers.append(answer(asked, seen, given.as_of[row], quantiles[row]))
+        given = self._given(asked, vectors)
+        counts = asked.model.counts_ahead(given, asked.question.days)
+        rows = range(len(vectors))
+        return self._composed(asked, vectors, ages, read_at, given, counts, rows)
+
+    async def _answered(
+        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float
+    ) -> list[ForecastRecord]:
+        if len(vectors) <= _ROWS_ON_THE_LOOP:
+            return self._answered_at_once(asked, vectors, ages, read_at)
+        given, answers = self._given(asked, vectors), []
+        # The trees let go of the interpreter, so that others are answered meanwhile.
+        counts = await asyncio.to_thread(asked.model.counts_ahead, given, asked.question.days)
+        for first in range(0, len(vectors), _ANSWERS_AT_ONCE):
+            rows = range(first, min(first + _ANSWERS_AT_ONCE, len(vectors)))
+            answers += self._composed(asked, vectors, ages, read_at, given, counts, rows)
+            await asyncio.sleep(0)
         return answers
 
-    def _basis(self, model: LoadedModel, one: Recalled, given: ModelInput, row: int) -> Basis:
-        vector = one.vector
-        if not one.is_fresh:
-            age = asyncio.get_running_loop().time() - one.read_at
-            return basis(model, vector, given, row, round(age, 3))
-        seen = basis(model, vector, given, row, None)
-        known = KnownCounts(
-            vector.channel_id, vector.world, seen.observed_at, vector.event_times,
-            tuple(seen.counts), seen.tier,
-        )  # fmt: skip
-        self._recent.remember(model.plan, one, known)
-        return seen
+    def _composed(
+        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float,
+        given: ModelInput, counts: Sequence[Any], rows: range,
+    ) -> list[ForecastRecord]:  # fmt: skip
+        """Compose the answers about some rows; keep what was just read for worse times."""
+        model, answers = asked.model, []
+        for row in rows:
+            vector = vectors[row]
+            seconds_ago = ages.get(vector.video_id)
+            seen = basis(model, vector, given, row, seconds_ago)
+            if seconds_ago is None:
+                known = KnownCounts(
+                    vector.channel_id, vector.world, seen.observed_at, vector.event_times,
+                    seen.counts, seen.tier,
+                )  # fmt: skip
+                self._recent.remember(model.plan, vector, read_at, known)
+            answers.append(answer(asked, seen, given.as_of[row], counts[row]))
+        return answers
 
     def _by_curves(
         self, asked: Circumstances, problem: Problem, video_id: str
@@ -221,7 +266,7 @@ class Forecaster:
         model, known = asked.model, self._recent.counts(video_id)
         if known is None or known.world != model.world or len(known.counts) != len(model.metrics):
             return problem
-        as_of = max(float(math.floor(asked.now)), math.ceil(known.observed_at))
+        as_of = max(asked.second, math.ceil(known.observed_at))
         quantiles = model.curves.quantiles(model.metrics, known, as_of, asked.question.days)
         seen = Basis(
             video_id, known.channel_id, known.event_times, "fallback_curves", None,
@@ -230,22 +275,38 @@ class Forecaster:
         return answer(asked, seen, as_of, quantiles)
 
 
-def _checked(model: LoadedModel, video_id: str, one: Recalled, now: float) -> Recalled | Problem:
-    """Tell whether a forecast can honestly be made of what is stored and not too old."""
-    vector = within_age(model.plan, one.vector, now)
-    if vector is not one.vector:
-        one = one._replace(vector=vector)
-    times = vector.event_times
-    absent = [model.plan.views[at] for at in model.needed_views if times[at] != times[at]]  # NaN
-    observed_at = vector.values[model.observed_at]
-    if absent or observed_at != observed_at:
-        return FeaturesIncomplete(video_id, absent or [PERFORMANCE_VIEW])
+def _checked(model: LoadedModel, found: Iterable[Found], second: float) -> list[Found]:
+    """Take out what is too old; leave a problem where no forecast can honestly be made."""
+    checked: list[Found] = []
+    for one in found:
+        if isinstance(one, StoredVector):
+            one = within_age(model.plan, one, second)
+            checked.append(_problem(model, one) or one)
+        else:
+            checked.append(one)
+    return checked
+
+
+def _problem(model: LoadedModel, vector: StoredVector) -> Problem | None:
+    times, observed_at = vector.event_times, vector.values[model.observed_at]
+    for at in model.needed_views:
+        if times[at] != times[at]:  # NaN
+            absent = [model.plan.views[at] for at in model.needed_views if times[at] != times[at]]
+            return FeaturesIncomplete(vector.video_id, absent)
+    if observed_at != observed_at:
+        return FeaturesIncomplete(vector.video_id, [PERFORMANCE_VIEW])
     if vector.world != model.world:
-        return WorldMismatch(video_id, vector.world, model.world)
-    return one
+        return WorldMismatch(vector.video_id, vector.world, model.world)
+    return None
 
 
-def _outcome(outcome: Outcome) -> str:
-    if isinstance(outcome, Problem):
-        return outcome.code
-    return "degraded" if outcome.degraded else "answered"
+def _vectors(found: Iterable[Found]) -> list[StoredVector]:
+    return [one for one in found if isinstance(one, StoredVector)]
+
+
+def _woven(
+    found: Iterable[Found | ForecastRecord], answers: Iterable[ForecastRecord]
+) -> list[Outcome]:
+    """Put answers where vectors are."""
+    told = iter(answers)
+    return [next(told) if isinstance(one, StoredVector) else one for one in found]

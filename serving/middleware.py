@@ -3,7 +3,7 @@
 import itertools
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -62,12 +62,12 @@ class Envelope:
         token = request_id.set(name)
         started, status = perf_counter(), 500
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *headers]
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
@@ -84,15 +84,14 @@ class Gate:
         self._app = app
         self._guard = guard
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Ask the guard first."""
         if scope["type"] == "http":
             try:
                 self._guard(scope)
             except Problem as problem:
-                await response(problem, problem.headers)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+                return response(problem, problem.headers)(scope, receive, send)
+        return self._app(scope, receive, send)
 
 
 class BodyLimit:
@@ -101,11 +100,13 @@ class BodyLimit:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Read the body up to the limit, then hand it on."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._limited(scope, receive, send)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _body_within_limit(receive)
         if body is None:
             problem = RequestTooLarge(f"The body exceeds {MAX_BODY_BYTES // 1024} KiB")

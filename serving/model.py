@@ -1,7 +1,8 @@
 """A model bundle, loaded: from stored features to quantiles of counts."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,7 @@ FEATURE_SERVICES = ("published_v2", "published_v1")
 OBSERVED_AT = "observed_at"
 NEEDED_VIEWS = (PROFILE_VIEW, PERFORMANCE_VIEW)
 
+_REQUESTED = names(PUBLISHED_REQUEST_FEATURES)
 _PROBES, _ALONE = 64, 16
 
 _log = logging.getLogger(__name__)
@@ -96,10 +98,9 @@ class LoadedModel:
         self.columns = tuple(column.name for column in self.contract.columns)
         self.layout = VectorLayout(self.columns)
         self.plan = ReadPlan.of(_stored_features(self.contract))
-        self._stored = {name: at for at, (_, name) in enumerate(self.plan.numbers)}
-        self.observed_at = self._stored[OBSERVED_AT]
         self.needed_views = [self.plan.views.index(view) for view in NEEDED_VIEWS]
-        self._assembly = _Assembly(self.contract, self.plan, self._stored)
+        self._assembly = _Assembly.of(self.contract, self.plan)
+        self.observed_at = self._assembly.observed
         self._offsets = offset_tables(self.contract, read_intervals(directory))
         # What was not calibrated is not told: its quantiles come out null.
         self._offsets[:, ~supported_horizons(self.contract)] = np.nan
@@ -122,7 +123,13 @@ class LoadedModel:
             stored: Values as stored, shape (n, values), in the order of the plan.
             now: The moment of asking, whole epoch seconds: training knows it to the second.
         """
-        return self._assembly.read(stored, now)
+        n, how = len(stored), self._assembly
+        as_of, known = np.empty(n), np.empty((n, stored.shape[1] + len(_REQUESTED)))
+        features = np.empty((n, len(how.columns)), np.float32)
+        missing, tiers = np.empty(features.shape, np.bool_), np.empty(n, np.int64)
+        counts, nulls = np.empty((n, len(how.counted))), np.zeros(len(self.plan.views), np.int64)
+        assemble(stored, now, *how, as_of, known, features, missing, tiers, counts, nulls)
+        return ModelInput(features, missing, counts, tiers, as_of.tolist(), nulls.tolist())
 
     def predict(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give quantiles, shape (n, metrics, horizons, 3).
@@ -142,7 +149,7 @@ class LoadedModel:
 
     def _factors(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give what present counts are multiplied by, shape (n, metrics, horizons, 3)."""
-        days = np.asarray(horizons)
+        days = _as_array(tuple(horizons))
         answered = self._growth(given.features, days)
         growth = np.empty((*answered.shape, len(QUANTILES)))
         spread(answered, given.features, given.tiers, self._age, days, self._offsets, growth)
@@ -194,40 +201,41 @@ def _open_forest(directory: Path, contract: Contract, session: OnnxSession) -> F
     return None
 
 
+@lru_cache(maxsize=256)
+def _as_array(days: tuple[int, ...]) -> NDArray[np.int64]:
+    """Give horizons as an array; never changed by who gets it."""
+    return np.array(days, np.int64)
+
+
 def _multiplied(factors: FloatArray, given: ModelInput) -> FloatArray:
     return (1.0 + given.counts)[:, :, np.newaxis, np.newaxis] * factors - 1.0
 
 
-class _Assembly:
-    """How stored values and the moment of asking become a model's input, worked out once."""
+class _Assembly(NamedTuple):
+    """How stored values become a model's input: what `assemble` takes of a plan and a contract."""
 
-    def __init__(self, contract: Contract, plan: ReadPlan, stored: Mapping[str, int]) -> None:
-        position = dict(stored)
-        for name in names(PUBLISHED_REQUEST_FEATURES):
-            position[name] = len(position)
-        self._width, self._views = len(position), len(plan.views)
-        counted = np.array([position[count] for count in _count_columns(contract)])
-        columns = np.array([position[column.name] for column in contract.columns])
-        self._columns, self._metrics = len(columns), len(counted)
+    observed: int
+    inputs: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    defaults: NDArray[np.float32]
+    tier: int
+    counted: NDArray[np.int64]
+    view_of_value: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, contract: Contract, plan: ReadPlan) -> "_Assembly":
+        stored = {name: at for at, (_, name) in enumerate(plan.numbers)}
+        position = {name: at for at, name in enumerate((*stored, *_REQUESTED))}
         defaults = [np.nan if c.default is None else c.default for c in contract.columns]
-        self._how = (
-            position[OBSERVED_AT],
+        return cls(
+            stored[OBSERVED_AT],
             np.array([stored[name] for name in PUBLISHED_INPUTS]),
-            columns,
+            np.array([position[column.name] for column in contract.columns]),
             np.array(defaults, dtype=np.float32),
             position[contract.tier_column],
-            counted,
+            np.array([position[count] for count in _count_columns(contract)]),
             np.array([plan.views.index(view) for view, _ in plan.numbers]),
         )
-
-    def read(self, stored: FloatArray, now: float) -> ModelInput:
-        n = len(stored)
-        shape = (n, self._columns)
-        as_of, known, tiers = np.empty(n), np.empty((n, self._width)), np.empty(n, np.int64)
-        features, missing = np.empty(shape, np.float32), np.empty(shape, np.bool_)
-        counts, nulls = np.empty((n, self._metrics)), np.zeros(self._views, np.int64)
-        assemble(stored, now, *self._how, as_of, known, features, missing, tiers, counts, nulls)
-        return ModelInput(features, missing, counts, tiers, as_of.tolist(), nulls.tolist())
 
 
 def _check_served(contract: Contract) -> None:
@@ -240,15 +248,14 @@ def _check_served(contract: Contract) -> None:
 
 def _stored_features(contract: Contract) -> list[tuple[str, str]]:
     """List what to read: the model's own columns, the request's inputs, counts, tier, time."""
-    requested = names(PUBLISHED_REQUEST_FEATURES)
     for column in contract.columns:
-        if column.kind == "request" and column.name not in requested:
+        if column.kind == "request" and column.name not in _REQUESTED:
             raise BundleError(f"the model reads {column.name}, which no request feature gives")
         if column.kind == "stored" and column.view not in JOIN_KEY_OF_VIEW:
             raise BundleError(f"the model reads the unknown feature view {column.view}")
     columns = [(column.view, column.name) for column in contract.columns if column.kind == "stored"]
     others = [*PUBLISHED_INPUTS, OBSERVED_AT, *_count_columns(contract), contract.tier_column]
-    read = {name for _, name in columns}.union(requested)
+    read = {name for _, name in columns}.union(_REQUESTED)
     views = view_of_feature()
     columns += [(views(name), name) for name in dict.fromkeys(others) if name not in read]
     return columns

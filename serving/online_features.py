@@ -26,6 +26,7 @@ PERFORMANCE_VIEW = "video_performance"
 _NAMES = (("video_profile", "channel_id"), ("video_profile", "world"))
 
 _MAX_HINTS = 200_000
+_ROUNDING_SECONDS = 1.0  # a sum may be off by less than a millionth of that
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class StoredVector(NamedTuple):
     """What the online store holds of a video and its channel; NaN where null or missing.
 
     `values` and `event_times` (epoch seconds; NaN for a view without a row) are in the order of
-    the plan they were read by.
+    the plan they were read by. Before `ages_at` no view is too old.
     """
 
     video_id: str
@@ -106,10 +107,13 @@ class StoredVector(NamedTuple):
     world: str | None
     values: FloatArray
     event_times: list[float]
+    ages_at: float
 
 
 def within_age(plan: ReadPlan, vector: StoredVector, as_of: float) -> StoredVector:
     """Take out what is older than its view's age limit, as the join in history does."""
+    if as_of < vector.ages_at:
+        return vector
     for event_time, (limit, places) in zip(vector.event_times, plan.limits, strict=True):
         if as_of - event_time > limit:
             values = vector.values.copy()
@@ -309,6 +313,7 @@ def _vectors(
     values = np.full((len(video_ids), len(plan.numbers)), np.nan)
     values[:, :width] = videos.numbers
     absent = [float("nan")] * len(plan.channel.views)
+    limits = [limit for limit, _ in plan.limits]
     vectors: list[StoredVector | None] = []
     for at, (video_id, times) in enumerate(zip(video_ids, videos.times, strict=True)):
         if all(time != time for time in times):  # no row in any view
@@ -319,8 +324,17 @@ def _vectors(
         if channel is not None:
             values[at, width:] = channel[0]
         event_times = times + (absent if channel is None else channel[1])
-        # Whoever keeps one vector shall not keep all that were read with it.
-        vectors.append(StoredVector(video_id, channel_id, world, values[at].copy(), event_times))
+        ages = [
+            time + limit for time, limit in zip(event_times, limits, strict=True) if time == time
+        ]
+        vectors.append(
+            StoredVector(
+                video_id, channel_id, world,
+                values[at].copy(),  # whoever keeps one shall not keep all that were read with it
+                event_times,
+                min(ages) - _ROUNDING_SECONDS,
+            )
+        )  # fmt: skip
     return vectors
 
 

@@ -41,16 +41,23 @@ class RememberedSums:
     def sums(self, places: Places, days: NDArray[np.int_]) -> Sums:
         """Give sums as `walk` does, shape (rows, outputs, horizons), walking for new rows alone."""
         asked, seen, width = days.tobytes(), places.tobytes(), places.itemsize * places.shape[1]
-        keys = [asked + seen[at : at + width] for at in range(0, len(seen), width)]
-        told = [self._known.get(key, b"") for key in keys]
-        new = [at for at, one in enumerate(told) if not one]
+        told: list[bytes] = []
+        new: dict[int, bytes] = {}
+        known = self._known
+        for at in range(0, len(seen), width):
+            key = asked + seen[at : at + width]
+            sums = known.get(key, b"")
+            if not sums:
+                new[len(told)] = key
+            told.append(sums)
         if len(new) < len(told):
             self._count("memory", len(told) - len(new))
         if new:
             self._count("trees", len(new))
-            for at, sums in zip(new, self._walk(places[new], days), strict=True):
-                told[at] = sums.tobytes()
-                self._keep(keys[at], told[at])
+            walked = self._walk(places[list(new)], days)
+            for (at, key), own in zip(new.items(), walked, strict=True):
+                told[at] = own.tobytes()
+                self._keep(key, told[at])
         whole = bytearray().join(told)  # can be written to, as the scale of growth is
         return np.frombuffer(whole, np.float32).reshape(len(places), self._outputs, len(days))
 

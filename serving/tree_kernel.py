@@ -35,7 +35,7 @@ _EVALUATE = (
     "void(uint16[:,::1],float32[::1],uint32[::1],float32[::1],uint32[::1],int64[::1],"
     "float32[::1],float32[:,:,::1])"
 )
-_TIMES_SCALE = "void(float32[:,::1],float32[::1],int64,int64,float32[:,:,::1])"
+_TIMES_SCALE = "void(float32[:,::1],int64[::1],int64,int64,float32[:,:,::1])"
 
 
 @compiled(_WALK)
@@ -160,22 +160,22 @@ def evaluate(
 
 @compiled(_TIMES_SCALE, shared=(age_scale,))
 def times_scale(
-    rows: NDArray[np.float32], horizons: NDArray[np.float32], age: int, waited: int,
+    rows: NDArray[np.float32], days: NDArray[np.int64], age: int, waited: int,
     out: NDArray[np.float32],
 ) -> None:  # fmt: skip
     """Turn what trees answer by the scale of growth into growth; rounded to float32 once.
 
     Args:
         rows: Inputs without the horizon, shape (n, inputs - 1); NaN where null.
-        horizons: Shape (h,).
+        days: Horizons, shape (h,).
         age: Which input is the age at observation, hours.
         waited: Which is the time since, hours.
         out: Changed in place, shape (n, ensembles, h).
     """
     for row in range(rows.shape[0]):
         age_hours, waited_hours = np.float64(rows[row, age]), np.float64(rows[row, waited])
-        for step in range(horizons.shape[0]):
-            scale = age_scale(age_hours, waited_hours, np.float64(horizons[step]))
+        for step in range(days.shape[0]):
+            scale = age_scale(age_hours, waited_hours, np.float64(days[step]))
             for ensemble in range(out.shape[1]):
                 answered = max(out[row, ensemble, step], np.float32(0.0))
                 out[row, ensemble, step] = np.float32(np.float64(answered) * scale)

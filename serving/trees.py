@@ -83,7 +83,7 @@ class Forest:
         rows = np.ascontiguousarray(features)
         sums = (walk or self.walk)(self.places(rows), days)
         if self.scaled_by is not None:
-            kernel.times_scale(rows, days.astype(np.float32), *self.scaled_by, sums)
+            kernel.times_scale(rows, days, *self.scaled_by, sums)
         return sums
 
     def places(self, features: NDArray[np.float32]) -> Places:

@@ -24,7 +24,7 @@ def model(tmp_path_factory) -> LoadedModel:
 
 def asked_about(model, question, counts, quantiles, as_of=NOW):
     moment = datetime.fromtimestamp(NOW, UTC)
-    asked = Circumstances(model, True, question, moment, NOW, 3600.0)
+    asked = Circumstances(model, True, question, moment, NOW, NOW, 3600.0)
     seen = Basis("video_00001", None, [NOW] * 3, "online_store", None, NOW, counts, "1e3", None, [])
     return answer(asked, seen, as_of, quantiles)
 

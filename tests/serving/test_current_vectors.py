@@ -22,7 +22,7 @@ OTHER = ReadPlan.of([("video_performance", "view_count")])
 
 
 def vector(video: str) -> StoredVector:
-    return StoredVector(video, "UC", "w", np.zeros(2), [0.0, 0.0])
+    return StoredVector(video, "UC", "w", np.zeros(2), [0.0, 0.0], 0.0)
 
 
 def held(current: CurrentVectors, *videos: str, plan: ReadPlan = PLAN) -> list[bool]:
