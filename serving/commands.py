@@ -10,7 +10,7 @@ from uuid import UUID
 import click
 
 if TYPE_CHECKING:
-    from serving.answers import Question
+    from serving.question import Question
     from serving.replay import Replay
     from serving.settings import ServingSettings
 

@@ -7,7 +7,6 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Path, Query, Request
 
 from feature_repo.targets import MAX_HORIZON_DAYS, METRICS
-from serving.answers import Question
 from serving.contracts import DEFAULT_DAYS, VIDEO_ID_PATTERN
 from serving.drafting import Drafter
 from serving.errors import InvalidRequest
@@ -17,6 +16,7 @@ from serving.guard import Guard
 from serving.life import Life
 from serving.metrics import ServingMetrics
 from serving.moment import Moment
+from serving.question import Question
 from serving.warehouse import Warehouse
 
 

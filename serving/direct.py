@@ -9,11 +9,11 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from feature_repo.targets import METRICS
-from serving.answers import Question
 from serving.contracts import DEFAULT_DAYS
 from serving.dependencies import MAX_DAYS_TEXT, MAX_METRICS_TEXT, parse_question
 from serving.errors import InvalidRequest, InvalidVideoId, Problem
 from serving.forecaster import Forecaster
+from serving.question import Question
 from serving.video_ids import is_video_id
 
 _DEFAULTS = {"days": ",".join(map(str, DEFAULT_DAYS)), "metrics": ",".join(METRICS)}

@@ -11,14 +11,16 @@ import orjson
 
 from feature_repo.statuses import age_limit_seconds
 from feature_repo.transformations.declared import DEFAULT
-from serving.answers import Question, metric_answers, new_forecast_id
+from serving.answers import new_forecast_id
 from serving.champion import Champion
 from serving.contracts import Draft, DraftComparison
+from serving.counts_told import metric_answers
 from serving.draft_model import DraftModel, Drafts
 from serving.errors import UnknownChannel
 from serving.forecast_log import ForecastLog, ForecastRecord, document
 from serving.metrics import ServingMetrics
 from serving.online_features import FloatArray, OnlineFeatures
+from serving.question import Question
 
 _COMPARED_DAYS = (7, 1, 3, 30)
 

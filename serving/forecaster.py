@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from serving.answers import Basis, Circumstances, Question, answer, basis
+from serving.answers import Basis, Circumstances, answer, basis
 from serving.champion import Champion
 from serving.coalescing import Coalescer
+from serving.counts_told import counts_told, metric_answers
 from serving.errors import (
     FeaturesIncomplete,
     FeaturesUnavailable,
@@ -33,6 +34,7 @@ from serving.online_features import (
     StoredVector,
     within_age,
 )
+from serving.question import Question
 from serving.video_ids import is_video_id
 
 Outcome = ForecastRecord | Problem
@@ -222,7 +224,7 @@ class Forecaster:
         if not vectors:
             return []
         given = self._given(asked, vectors)
-        counts = asked.model.counts_ahead(given, asked.question.days)
+        counts = counts_told(asked.model, asked.question, given)
         rows = range(len(vectors))
         return self._composed(asked, vectors, ages, read_at, given, counts, rows)
 
@@ -233,7 +235,7 @@ class Forecaster:
             return self._answered_at_once(asked, vectors, ages, read_at)
         given, answers = self._given(asked, vectors), []
         # The trees let go of the interpreter, so that others are answered meanwhile.
-        counts = await asyncio.to_thread(asked.model.counts_ahead, given, asked.question.days)
+        counts = await asyncio.to_thread(counts_told, asked.model, asked.question, given)
         for first in range(0, len(vectors), _ANSWERS_AT_ONCE):
             rows = range(first, min(first + _ANSWERS_AT_ONCE, len(vectors)))
             answers += self._composed(asked, vectors, ages, read_at, given, counts, rows)
@@ -268,11 +270,13 @@ class Forecaster:
             return problem
         as_of = max(asked.second, math.ceil(known.observed_at))
         quantiles = model.curves.quantiles(model.metrics, known, as_of, asked.question.days)
+        counts = dict(zip(model.metrics, known.counts, strict=True))
+        metrics = metric_answers(model, asked.question, counts, quantiles, as_of)
         seen = Basis(
             video_id, known.channel_id, known.event_times, "fallback_curves", None,
             known.observed_at, known.counts, known.tier, None, model.columns,
         )  # fmt: skip
-        return answer(asked, seen, as_of, quantiles)
+        return answer(asked, seen, as_of, metrics)
 
 
 def _checked(model: LoadedModel, found: Iterable[Found], second: float) -> list[Found]:

@@ -11,7 +11,6 @@ from feature_repo.targets import MAX_HORIZON_DAYS
 from feature_repo.transformations.declared import names
 from feature_repo.transformations.titles import WORD_COUNTS
 from feature_repo.transformations.track_record import TRACK_RECORD_FEATURES
-from serving.answers import Question
 from serving.contracts import (
     CHANNEL_ID_PATTERN,
     MAX_IDS,
@@ -38,6 +37,7 @@ from serving.dependencies import (
 from serving.errors import UnknownChannel
 from serving.forecaster import Look
 from serving.online_features import EntityPlan
+from serving.question import Question
 from serving.routes import JSON, batch_body, problems
 from serving.tracking import parse_target, told
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from serving.forecast_log import VectorLayout
 from serving.online_features import PERFORMANCE_VIEW, PROFILE_VIEW, ReadPlan
 from serving.onnx_session import OnnxSession
 from serving.remembered_sums import RememberedSums
-from serving.row_kernel import assemble, round_counts, spread
+from serving.row_kernel import assemble, spread
 from serving.trees import Forest, OtherGraph
 
 FloatArray = NDArray[np.float64]
@@ -137,17 +137,9 @@ class LoadedModel:
         NaN where the count is hidden and where a metric does not support the horizon. One tree
         evaluation for all rows and horizons; a row's answer does not depend on the other rows.
         """
-        return _multiplied(self._factors(given, horizons), given)
+        return multiplied(self.factors(given, horizons), given.counts)
 
-    def counts_ahead(self, given: ModelInput, horizons: Sequence[int]) -> list[Any]:
-        """Give what `predict` does, rounded, as lists: integers, or floats where one is NaN."""
-        factors = self._factors(given, horizons)
-        counts = np.empty(factors.shape, np.int64)
-        is_whole = round_counts(factors, given.counts, counts)
-        rounded: Any = counts if is_whole else np.rint(_multiplied(factors, given))
-        return rounded.tolist()
-
-    def _factors(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
+    def factors(self, given: ModelInput, horizons: Sequence[int]) -> FloatArray:
         """Give what present counts are multiplied by, shape (n, metrics, horizons, 3)."""
         days = _as_array(tuple(horizons))
         answered = self._growth(given.features, days)
@@ -207,8 +199,9 @@ def _as_array(days: tuple[int, ...]) -> NDArray[np.int64]:
     return np.array(days, np.int64)
 
 
-def _multiplied(factors: FloatArray, given: ModelInput) -> FloatArray:
-    return (1.0 + given.counts)[:, :, np.newaxis, np.newaxis] * factors - 1.0
+def multiplied(factors: FloatArray, present: FloatArray) -> FloatArray:
+    """Give counts, shape (..., metrics, horizons, 3), from factors and counts (..., metrics)."""
+    return (1.0 + present)[..., np.newaxis, np.newaxis] * factors - 1.0
 
 
 class _Assembly(NamedTuple):

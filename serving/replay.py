@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from feature_repo.bundle import BundleError
 from feature_repo.segments import TIERS
-from serving.answers import Question, metric_answers
+from serving.counts_told import metric_answers
 from serving.draft_model import SITUATION as DRAFT
 from serving.draft_model import DraftModel
 from serving.errors import ServingError
 from serving.fallback import KnownCounts
 from serving.model import LoadedModel, ModelInput
+from serving.question import Question
 from serving.registry import MlflowRegistry, ModelCache, model_name
 
 

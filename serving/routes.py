@@ -7,7 +7,6 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from serving.answers import Question
 from serving.contracts import (
     Forecast,
     ForecastBatch,
@@ -33,6 +32,7 @@ from serving.errors import (
 from serving.forecast_log import ForecastRecord
 from serving.forecaster import Outcome
 from serving.problems import PROBLEM_JSON
+from serving.question import Question
 from serving.receipts import kept_receipt, receipt_features
 from serving.registry import model_name
 

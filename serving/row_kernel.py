@@ -16,19 +16,26 @@ from serving.compiling import compiled
 _F32 = NDArray[np.float32]
 _F64 = NDArray[np.float64]
 _I64 = NDArray[np.int64]
+_U8 = NDArray[np.uint8]
 
 _ASSEMBLE = (
     "void(float64[:,::1],float64,int64,int64[::1],int64[::1],float32[::1],int64,int64[::1],"
     "int64[::1],float64[::1],float64[:,::1],float32[:,::1],boolean[:,::1],int64[::1],"
     "float64[:,::1],int64[::1])"
 )
-_WHOLE = "boolean(float64[:,:,:,::1],float64[:,::1],int64[:,:,:,::1])"
+_COUNT = "boolean(float64[:,:,:,::1],float64[:,::1],int64,int64[::1],int64[::1])"
+_WRITE = "int64(int64,int64,uint8[::1])"
+_TELL = (
+    "int64(float64[:,:,:,::1],float64[:,::1],int64,int64,int64[::1],uint8[::1],int64[::1],"
+    "uint8[::1],int64[::1])"
+)
 _SPREAD = (
     "void(float32[:,:,::1],float32[:,::1],int64[::1],int64,int64[::1],float64[:,:,:,::1],"
     "float64[:,:,:,::1])"
 )
 _TIERS, _BANDS = len(TIERS), len(AGE_BANDS)
 _WHOLE_NUMBERS = 2.0**53
+MAX_DIGITS, _ZERO = len(str(2**53)), ord("0")
 
 
 @compiled(_ASSEMBLE, shared=(*outlook.PARTS, *published.PARTS, describe, segments.tier_number))
@@ -80,26 +87,73 @@ def assemble(
             counts[row, metric] = known[row, counted[metric]]
 
 
-@compiled(_WHOLE)
-def round_counts(factors: _F64, present: _F64, counts: _I64) -> bool:
-    """Make whole counts of what present ones are multiplied by; false where one is no whole number.
+@compiled(_COUNT)
+def _count(factors: _F64, present: _F64, row: int, order: _I64, counts: _I64) -> bool:
+    """Round a row's counts, in the order they are told; false where one is no number."""
+    at = 0
+    for number in range(order.shape[0]):
+        now = present[row, order[number]]
+        if not 0.0 <= now < _WHOLE_NUMBERS:
+            return False
+        counts[at] = np.int64(now)
+        at += 1
+        for step in range(factors.shape[2]):
+            for level in range(factors.shape[3]):
+                ahead = np.rint((1.0 + now) * factors[row, order[number], step, level] - 1.0)
+                if not 0.0 <= ahead < _WHOLE_NUMBERS:
+                    return False
+                counts[at] = np.int64(ahead)
+                at += 1
+    return True
+
+
+@compiled(_WRITE)
+def _write(count: int, at: int, told: _U8) -> int:
+    """Write a count in decimals; give where it ends."""
+    digits, rest = 1, count // 10
+    while rest > 0:
+        digits, rest = digits + 1, rest // 10
+    for place in range(at + digits - 1, at - 1, -1):
+        told[place] = _ZERO + count % 10
+        count //= 10
+    return at + digits
+
+
+@compiled(_TELL)
+def tell(
+    factors: _F64, present: _F64, first: int, last: int, order: _I64, literals: _U8, bounds: _I64,
+    told: _U8, ends: _I64,
+) -> int:  # fmt: skip
+    """Write present counts and those to come, rounded, between the parts of a text.
 
     Args:
-        factors: Powers of ten, shape (n, metrics, horizons, quantiles).
+        factors: What counts are multiplied by, shape (n, metrics, horizons, quantiles).
         present: Present counts, shape (n, metrics); NaN when hidden.
-        counts: Filled in, as far as they are numbers below 2 ** 53, beyond which no float tells
-            one unit from the next.
+        first: Which row to begin with.
+        last: The row before which to end.
+        order: Which metrics to tell: of each its present count, then those to come.
+        literals: What stands before each number and after the last, one after the other.
+        bounds: Where each of these begins, and the end.
+        told: Filled in with the text of one row after the other.
+        ends: Filled in with where each of these ends.
+
+    Returns:
+        How many rows were told: those before the first with a number that is no count below
+        2 ** 53, beyond which no float tells one unit from the next.
     """
-    for row in range(factors.shape[0]):
-        for metric in range(factors.shape[1]):
-            beside = 1.0 + present[row, metric]
-            for step in range(factors.shape[2]):
-                for level in range(factors.shape[3]):
-                    count = np.rint(beside * factors[row, metric, step, level] - 1.0)
-                    if not count < _WHOLE_NUMBERS:
-                        return False
-                    counts[row, metric, step, level] = np.int64(count)
-    return True
+    at, numbers = 0, bounds.shape[0] - 2
+    counts = np.empty(numbers, np.int64)
+    for row in range(first, last):
+        if not _count(factors, present, row, order, counts):
+            return row - first
+        for part in range(numbers + 1):
+            for source in range(bounds[part], bounds[part + 1]):
+                told[at] = literals[source]
+                at += 1
+            if part < numbers:
+                at = _write(counts[part], at, told)
+        ends[row - first] = at
+    return last - first
 
 
 @compiled(_SPREAD, shared=(growth_at, age_band_number))

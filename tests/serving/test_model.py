@@ -52,18 +52,6 @@ def test_a_day_is_forecast_the_same_whatever_other_days_are_asked(model):
     np.testing.assert_array_equal(model.predict(given, (7,))[:, :, 0], every[:, :, 6])
 
 
-def test_counts_are_quantiles_rounded_and_integers_where_all_of_them_can_be(model):
-    values = stored_values(model, 300)
-    hidden = np.isnan(model.read(values, AS_OF).counts).any(axis=1)
-    assert 0 < hidden.sum() < 300
-    days = HORIZONS["comments"][:2]  # the others have these too
-    for rows, kind in ((values, float), (values[~hidden], int)):
-        given = model.read(rows, AS_OF)
-        counts = model.counts_ahead(given, days)
-        np.testing.assert_array_equal(counts, np.rint(model.predict(given, days)))
-        assert {type(one) for one in np.array(counts, object).ravel()} == {kind}
-
-
 def test_curves_never_fall_and_quantiles_are_in_order(model):
     values = stored_values(model, 500)
     answer = np.rint(model.predict(model.read(values, AS_OF), range(1, 31)))

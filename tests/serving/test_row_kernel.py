@@ -5,7 +5,7 @@ import pytest
 
 from feature_repo.segments import tier_number
 from feature_repo.transformations.published import PUBLISHED_INPUTS, published_request
-from serving.row_kernel import assemble, round_counts
+from serving.row_kernel import assemble, tell
 from tests.exactness import differing
 
 NOW = 1_750_000_000.0
@@ -58,18 +58,48 @@ def test_a_compiled_row_is_what_training_computes_to_the_bit():
     assert nulls.tolist() == [int(np.isnan(given[:, view::3]).sum()) for view in range(3)]
 
 
-def test_counts_are_rounded_as_numpy_rounds_them_and_told_apart_from_no_numbers():
+def texts(factors, present, order=(0, 1, 2), first=0, last=None):
+    """Tell counts between the parts of a text."""
+    parts = [b"<%d:" % at for at in range(len(order) * (1 + factors[0, 0].size) + 1)]
+    literals = np.frombuffer(bytearray().join(parts), np.uint8)
+    bounds = np.cumsum([0, *map(len, parts)])
+    last = len(factors) if last is None else last
+    told, ends = np.zeros(1_000_000, np.uint8), np.empty(len(factors), np.int64)
+    done = tell(factors, present, first, last, np.array(order), literals, bounds, told, ends)
+    return np.split(told, ends[:done])[:-1] if done else [], parts
+
+
+def wanted_texts(factors, present, order, parts):
+    ahead = np.rint((1.0 + present)[:, :, np.newaxis, np.newaxis] * factors - 1.0)
+    for row, now in enumerate(present):
+        counts = [count for at in order for count in (now[at], *ahead[row, at].ravel())]
+        pairs = zip(parts, [*(b"%d" % count for count in counts), b""], strict=True)
+        yield b"".join(part for pair in pairs for part in pair)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0), (1,)])
+def test_counts_are_told_as_numpy_rounds_them_up_to_the_first_that_is_none(order):
     random = np.random.default_rng(2)
-    factors = 10.0 ** random.uniform(0, 3, (500, 3, 2, 3))
+    factors = 10.0 ** random.uniform(0, 6, (500, 3, 2, 3))
     present = np.rint(10.0 ** random.uniform(0, 9, (500, 3)))
-    present[:9, 0], factors[:9, 0] = 0.0, 1.5 + np.arange(9)[:, np.newaxis, np.newaxis]  # halves
-    counts = np.empty(factors.shape, np.int64)
-    assert round_counts(factors, present, counts)
-    wanted = np.rint((1.0 + present)[:, :, np.newaxis, np.newaxis] * factors - 1.0)
-    np.testing.assert_array_equal(counts, wanted)
-    for odd in (np.nan, np.inf, 2.0**53):
+    present[:9], factors[:9] = 0.0, 1.5 + np.arange(9)[:, None, None, None]  # halves, and none yet
+    told, parts = texts(factors, present, order)
+    wanted = list(wanted_texts(factors, present, order, parts))
+    assert [one.tobytes() for one in told] == wanted
+    told, _ = texts(factors, present, order, 17, 230)
+    assert [one.tobytes() for one in told] == wanted[17:230]
+    for odd in (np.nan, np.inf, 2.0**53, -1.0):
         hidden, beyond = present.copy(), factors.copy()
-        hidden[17, 1] = odd
-        beyond[17, 1, 1, 2] = odd
-        assert not round_counts(factors, hidden, counts)
-        assert not round_counts(beyond, present, counts)
+        hidden[17, order[-1]] = odd
+        beyond[17, order[-1], 1, 2] = odd
+        assert len(texts(factors, hidden, order)[0]) == 17
+        assert len(texts(beyond, present, order)[0]) == 17
+    largest = np.full((1, 3, 1, 1), 2.0**53 - 1)
+    told, parts = texts(largest, np.zeros((1, 3)), order)
+    assert (
+        told[0].tobytes()
+        == b"".join(
+            b"<%d:%s" % (at, (b"0", b"%d" % (2**53 - 2))[at % 2]) for at in range(len(parts) - 1)
+        )
+        + parts[-1]
+    )
