@@ -48,7 +48,8 @@ class _Connection:
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address, timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
+        self.received = bytearray()
+        self._whole: int | None = None
         self.sent: Sent | None = None
 
     def send(self, request: bytes, intended: float) -> None:
@@ -58,15 +59,18 @@ class _Connection:
     def receive(self) -> int | None:
         """Read what is there; give the status once an answer is complete."""
         self.received += self.socket.recv(262_144)
-        head, end, body = self.received.partition(b"\r\n\r\n")
-        if not end:
+        if self._whole is None:  # looked for once: a large answer comes in many pieces
+            head_ends = self.received.find(b"\r\n\r\n")
+            if head_ends < 0:
+                return None
+            head = self.received[:head_ends].lower()
+            at = head.find(b"content-length:")
+            self._whole = head_ends + 4 + int(head[at + 15 :].split(b"\r\n", 1)[0])
+        if len(self.received) < self._whole:
             return None
-        at = head.lower().find(b"content-length:")
-        length = int(head[at + 15 :].split(b"\r\n", 1)[0])
-        if len(body) < length:
-            return None
-        self.received = b""
-        return int(head[9:12])
+        status = int(self.received[9:12])
+        self.received, self._whole = bytearray(), None
+        return status
 
 
 class Load:
