@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -34,7 +34,7 @@ _ALIKE = ("situation", "world", "model_version", "model_digest", "degraded", "la
 _WRITTEN = (*_ALIKE, *(name for name in _COLUMNS if name not in _ALIKE))
 
 _BATCH = 200
-_YIELD_EVERY = 10
+_ROWS_AT_ONCE = 10
 _GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
@@ -112,6 +112,14 @@ class ForecastRecord:
         return binary_copy.row(len(_WRITTEN), alike, binary_copy.fields(own))
 
 
+class _Row(NamedTuple):
+    """A record as it goes to PostgreSQL, and when it came, by the event loop's clock."""
+
+    came_at: float
+    layout: VectorLayout
+    encoded: bytes
+
+
 class ForecastLog:
     """A bounded queue in front of the table forecast_log.
 
@@ -123,8 +131,9 @@ class ForecastLog:
         self._url, self._schema = url, schema
         self._capacity = capacity
         self._metrics = metrics
-        self._queue: deque[tuple[float, ForecastRecord]] = deque()
-        self._metrics.log_queued.set_function(lambda: len(self._queue))
+        self._fresh: deque[ForecastRecord] = deque()
+        self._queue: deque[_Row] = deque()
+        self._metrics.log_queued.set_function(self._waiting)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -133,11 +142,12 @@ class ForecastLog:
 
     def append(self, entry: ForecastRecord) -> None:
         """Queue a forecast to be logged."""
-        if len(self._queue) >= self._capacity:
+        if self._waiting() >= self._capacity:
             self._metrics.log_lost.inc()
             return
-        self._queue.append((asyncio.get_running_loop().time(), entry))
-        self._wake.set()
+        self._fresh.append(entry)
+        if len(self._fresh) == 1:
+            asyncio.get_running_loop().call_soon(self._encode)
 
     async def start(self) -> None:
         """Start writing in the background."""
@@ -152,9 +162,9 @@ class ForecastLog:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._queue:
-            _log.warning("%d forecasts were never logged", len(self._queue))
-            self._metrics.log_lost.inc(len(self._queue))
+        if self._waiting():
+            _log.warning("%d forecasts were never logged", self._waiting())
+            self._metrics.log_lost.inc(self._waiting())
         await self._disconnect()
 
     async def read(self, forecast_id: UUID) -> dict[str, Any] | None:
@@ -184,8 +194,24 @@ class ForecastLog:
             ) from error
         return None if found is None else _with_features(found)
 
+    def _waiting(self) -> int:
+        return len(self._fresh) + len(self._queue)
+
+    def _encode(self) -> None:
+        """Make rows of entries that just came, a few in a round of the loop.
+
+        What they hold is in the core's cache still, and the next request gets its memory.
+        """
+        now = asyncio.get_running_loop().time()
+        for _ in range(min(_ROWS_AT_ONCE, len(self._fresh))):
+            entry = self._fresh.popleft()
+            self._queue.append(_Row(now, entry.layout, entry.row()))
+        if self._fresh:
+            asyncio.get_running_loop().call_soon(self._encode)
+        self._wake.set()
+
     async def _write(self) -> None:
-        while self._queue or not self._stopping.is_set():
+        while self._waiting() or not self._stopping.is_set():
             if len(self._queue) < _BATCH:
                 await self._gather()
             try:
@@ -220,7 +246,7 @@ class ForecastLog:
             return
         if self._connection is None or self._connection.closed:
             self._connection, self._known_layouts = await self._connect(), set()
-        layouts = {entry.layout.id: entry.layout for _, entry in batch}
+        layouts = {row.layout.id: row.layout for row in batch}
         for name in layouts.keys() - self._known_layouts:
             await self._connection.execute(
                 "INSERT INTO vector_layouts VALUES (%s, %s) ON CONFLICT DO NOTHING",
@@ -235,15 +261,15 @@ class ForecastLog:
             cursor.copy(command) as copy,  # one statement: all of the batch, or none
         ):
             await copy.write(binary_copy.HEAD)
-            for first in range(0, len(batch), _YIELD_EVERY):
-                rows = [entry.row() for _, entry in batch[first : first + _YIELD_EVERY]]
+            for first in range(0, len(batch), _ROWS_AT_ONCE):
+                rows = [row.encoded for row in batch[first : first + _ROWS_AT_ONCE]]
                 await copy.write(b"".join(rows))
                 await asyncio.sleep(0)  # requests come first
             await copy.write(binary_copy.TAIL)
         for _ in batch:
             self._queue.popleft()
         self._metrics.log_written.inc(len(batch))
-        self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0][0])
+        self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0].came_at)
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(
