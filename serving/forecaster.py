@@ -133,8 +133,7 @@ class Forecaster:
             return None
         asked = self._circumstances(model, question)
         found = _checked(model, held, asked.second)
-        read_at = asyncio.get_running_loop().time()
-        answers = self._answered_at_once(asked, _vectors(found), _JUST_NOW, read_at)
+        answers = self._answered_at_once(asked, _vectors(found), _JUST_NOW)
         outcomes = _woven(found, answers)
         self._note(outcomes, started)
         return outcomes
@@ -150,7 +149,9 @@ class Forecaster:
             outcomes: Sequence[Outcome] = [problem] * len(video_ids)
         else:
             found, ages = await self._found(asked.model, video_ids, asked.second)
-            answers = await self._answered(asked, _vectors(found), ages, read_at)
+            vectors = _vectors(found)
+            answers = await self._answered(asked, vectors, ages)
+            self._remember(asked.model, vectors, ages, answers, read_at)
             known = [
                 self._by_curves(asked, one, video_id)
                 if isinstance(one, FeaturesUnavailable)
@@ -214,52 +215,47 @@ class Forecaster:
         return [kept[0] if (kept := recalled[one]) else problem for one in video_ids], ages
 
     def _given(self, asked: Circumstances, vectors: Sequence[StoredVector]) -> ModelInput:
-        given = asked.model.read(np.array([vector.values for vector in vectors]), asked.second)
+        one = vectors[0].values[np.newaxis]  # all there is, mostly: less work than a new array
+        values = one if len(vectors) == 1 else np.array([vector.values for vector in vectors])
+        given = asked.model.read(values, asked.second)
         self.metrics.count_missing(asked.model.plan.views, given.nulls)
         return given
 
     def _answered_at_once(
-        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float
+        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages
     ) -> list[ForecastRecord]:
         if not vectors:
             return []
         given = self._given(asked, vectors)
         counts = counts_told(asked.model, asked.question, given)
-        rows = range(len(vectors))
-        return self._composed(asked, vectors, ages, read_at, given, counts, rows)
+        return _composed(asked, vectors, ages, given, counts, range(len(vectors)))
 
     async def _answered(
-        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float
+        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages
     ) -> list[ForecastRecord]:
         if len(vectors) <= _ROWS_ON_THE_LOOP:
-            return self._answered_at_once(asked, vectors, ages, read_at)
+            return self._answered_at_once(asked, vectors, ages)
         given, answers = self._given(asked, vectors), []
         # The trees let go of the interpreter, so that others are answered meanwhile.
         counts = await asyncio.to_thread(counts_told, asked.model, asked.question, given)
         for first in range(0, len(vectors), _ANSWERS_AT_ONCE):
             rows = range(first, min(first + _ANSWERS_AT_ONCE, len(vectors)))
-            answers += self._composed(asked, vectors, ages, read_at, given, counts, rows)
+            answers += _composed(asked, vectors, ages, given, counts, rows)
             await asyncio.sleep(0)
         return answers
 
-    def _composed(
-        self, asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, read_at: float,
-        given: ModelInput, counts: Sequence[Any], rows: range,
-    ) -> list[ForecastRecord]:  # fmt: skip
-        """Compose the answers about some rows; keep what was just read for worse times."""
-        model, answers = asked.model, []
-        for row in rows:
-            vector = vectors[row]
-            seconds_ago = ages.get(vector.video_id)
-            seen = basis(model, vector, given, row, seconds_ago)
-            if seconds_ago is None:
+    def _remember(
+        self, model: LoadedModel, vectors: Sequence[StoredVector], ages: _Ages,
+        answers: Sequence[ForecastRecord], read_at: float,
+    ) -> None:  # fmt: skip
+        """Keep what was just read for worse times."""
+        for vector, told in zip(vectors, answers, strict=True):
+            if vector.video_id not in ages:
                 known = KnownCounts(
-                    vector.channel_id, vector.world, seen.observed_at, vector.event_times,
-                    seen.counts, seen.tier,
+                    vector.channel_id, vector.world, told.observed_at, vector.event_times,
+                    list(told.counts.values()), told.tier,
                 )  # fmt: skip
                 self._recent.remember(model.plan, vector, read_at, known)
-            answers.append(answer(asked, seen, given.as_of[row], counts[row]))
-        return answers
 
     def _by_curves(
         self, asked: Circumstances, problem: Problem, video_id: str
@@ -277,6 +273,19 @@ class Forecaster:
             known.observed_at, known.counts, known.tier, None, model.columns,
         )  # fmt: skip
         return answer(asked, seen, as_of, metrics)
+
+
+def _composed(
+    asked: Circumstances, vectors: Sequence[StoredVector], ages: _Ages, given: ModelInput,
+    counts: Sequence[Any], rows: range,
+) -> list[ForecastRecord]:  # fmt: skip
+    """Compose the answers about some rows."""
+    answers = []
+    for row in rows:
+        vector = vectors[row]
+        seen = basis(asked.model, vector, given, row, ages.get(vector.video_id))
+        answers.append(answer(asked, seen, given.as_of[row], counts[row]))
+    return answers
 
 
 def _checked(model: LoadedModel, found: Iterable[Found], second: float) -> list[Found]:
