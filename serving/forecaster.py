@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from feature_repo.segments import TIERS
 from serving.answers import Basis, Circumstances, answer, basis
 from serving.champion import Champion
 from serving.coalescing import Coalescer
@@ -106,10 +107,13 @@ class Forecaster:
         if not is_video_id(video_id):
             raise InvalidVideoId(video_id)
         second = float(math.floor(self._now().timestamp()))
-        (found,), _ = await self._found(model, [video_id], second)
+        (found,), ages = await self._found(model, [video_id], second)
         if isinstance(found, Problem):
             raise found
         given = model.read(found.values[np.newaxis], second)
+        if not ages:
+            now, tier = asyncio.get_running_loop().time(), TIERS[given.tiers[0]]
+            self._remember(model, found, now, given.counts[0].tolist(), tier)
         return Look(model, directory, found, given, datetime.fromtimestamp(given.as_of[0], UTC))
 
     def _circumstances(self, model: LoadedModel, question: Question) -> Circumstances:
@@ -151,7 +155,10 @@ class Forecaster:
             found, ages = await self._found(asked.model, video_ids, asked.second)
             vectors = _vectors(found)
             answers = await self._answered(asked, vectors, ages)
-            self._remember(asked.model, vectors, ages, answers, read_at)
+            for vector, told in zip(vectors, answers, strict=True):
+                if vector.video_id not in ages:
+                    counts = list(told.counts.values())
+                    self._remember(asked.model, vector, read_at, counts, told.tier)
             known = [
                 self._by_curves(asked, one, video_id)
                 if isinstance(one, FeaturesUnavailable)
@@ -245,17 +252,15 @@ class Forecaster:
         return answers
 
     def _remember(
-        self, model: LoadedModel, vectors: Sequence[StoredVector], ages: _Ages,
-        answers: Sequence[ForecastRecord], read_at: float,
+        self, model: LoadedModel, vector: StoredVector, read_at: float, counts: list[float],
+        tier: str,
     ) -> None:  # fmt: skip
-        """Keep what was just read for worse times."""
-        for vector, told in zip(vectors, answers, strict=True):
-            if vector.video_id not in ages:
-                known = KnownCounts(
-                    vector.channel_id, vector.world, told.observed_at, vector.event_times,
-                    list(told.counts.values()), told.tier,
-                )  # fmt: skip
-                self._recent.remember(model.plan, vector, read_at, known)
+        """Keep for worse times what was just read."""
+        known = KnownCounts(
+            vector.channel_id, vector.world, float(vector.values[model.observed_at]),
+            vector.event_times, counts, tier,
+        )  # fmt: skip
+        self._recent.remember(model.plan, vector, read_at, known)
 
     def _by_curves(
         self, asked: Circumstances, problem: Problem, video_id: str

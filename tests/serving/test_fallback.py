@@ -70,6 +70,16 @@ def test_without_its_store_a_video_is_forecast_from_what_was_read_last(
         assert "online_store_circuit_open 0.0" in client.get("/metrics").text
 
 
+def test_what_was_read_for_another_question_is_known_without_the_store_too(
+    open_client, champion, own_redis, filled
+):
+    with open_client(redis_url=own_redis.url, redis_timeout_seconds=0.1) as client:
+        assert client.get(f"/v1/videos/{filled}/outlier").status_code == 200
+        assert ask(client, filled)[0].json()["features_from"] == "online_store"
+        own_redis.kill()
+        until(lambda: ask(client, filled)[0].json().get("features_from") == "recent_features")
+
+
 def test_a_video_that_was_never_read_has_no_forecast_without_the_store(
     open_client, champion, own_redis, filled
 ):
