@@ -202,13 +202,12 @@ class ForecastLog:
 
         What they hold is in the core's cache still, and the next request gets its memory.
         """
-        now = asyncio.get_running_loop().time()
-        for _ in range(min(_ROWS_AT_ONCE, len(self._fresh))):
-            entry = self._fresh.popleft()
-            self._queue.append(_Row(now, entry.layout, entry.row()))
+        loop = asyncio.get_running_loop()
+        came = [self._fresh.popleft() for _ in range(min(_ROWS_AT_ONCE, len(self._fresh)))]
         if self._fresh:
-            asyncio.get_running_loop().call_soon(self._encode)
+            loop.call_soon(self._encode)
         self._wake.set()
+        self._queue += [_Row(loop.time(), entry.layout, entry.row()) for entry in came]
 
     async def _write(self) -> None:
         while self._waiting() or not self._stopping.is_set():
