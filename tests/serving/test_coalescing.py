@@ -128,6 +128,25 @@ def test_the_store_is_read_for_the_next_while_answers_are_worked_out():
     run(scenario)
 
 
+def test_what_is_known_without_the_store_asks_nobody_and_waits_for_nothing():
+    async def scenario(store, coalescer):
+        def known(ids, question):
+            return None if "unknown" in ids else [f"{one}!" for one in ids]
+
+        coalescer, ids = Coalescer(store.ask, known), [f"{at}" for at in range(9)]
+        store.may_answer.set()
+        waiting = [asked(coalescer, one, "q") for one in ids]
+        assert await asyncio.gather(*waiting) == [f"{one}!" for one in ids]
+        await asyncio.sleep(0)
+        assert await asked(coalescer, "alone", "q") == "alone!"
+        with pytest.raises(StopIteration, match="at once!"):
+            coalescer.answer("at once", "q").send(None)  # it never suspends
+        assert store.asked == []
+        assert await asked(coalescer, "unknown", "q") == "unknown:q"
+
+    run(scenario)
+
+
 def test_who_comes_alone_after_others_alone_is_answered_in_the_task_that_asks(monkeypatch):
     monkeypatch.setattr("serving.coalescing.LONGEST_WAIT_SECONDS", 20.0)
     tasks = []

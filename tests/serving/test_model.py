@@ -1,3 +1,4 @@
+import gc
 import json
 
 import numpy as np
@@ -73,6 +74,16 @@ def test_a_horizon_without_calibration_and_a_hidden_count_have_no_numbers(model)
     assert np.isnan(likes).all()
     supported = np.isin(range(1, 31), HORIZONS["comments"])
     np.testing.assert_array_equal(~np.isnan(comments), supported)
+
+
+def test_onnxruntimes_copy_of_trees_that_are_walked_goes_once_they_are_checked(directory):
+    def sessions():
+        gc.collect()
+        return sum(isinstance(one, OnnxSession) for one in gc.get_objects())
+
+    before, model = sessions(), LoadedModel(directory, "1")
+    assert model.engine == "trees"
+    assert sessions() == before
 
 
 def test_a_null_becomes_the_columns_default_and_is_told(model):

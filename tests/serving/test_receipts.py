@@ -109,6 +109,29 @@ def test_a_character_that_postgresql_does_not_have_loses_no_receipt(database_url
         )
 
 
+def test_of_more_receipts_than_may_wait_the_first_are_kept_and_the_others_counted(
+    database_url, schema
+):
+    metrics, ids = ServingMetrics(), [str(UUID(int=at)) for at in range(130)]
+
+    async def write():
+        log = ForecastLog(database_url, schema, 100, metrics)
+        await log.start()
+        for one in ids:
+            log.append(record(forecast_id=one))
+        assert "forecast_log_queued 100.0" in metrics.text().decode()
+        await log.stop()
+
+    asyncio.run(write())
+    with psycopg.connect(database_url) as connection:
+        query = f"SELECT forecast_id::text FROM {schema}.forecast_log ORDER BY 1"
+        found = connection.execute(query.encode()).fetchall()
+    assert [one for (one,) in found] == ids[:100]
+    told = metrics.text().decode()
+    assert "forecast_log_written_total 100.0" in told
+    assert "forecast_log_lost_total 30.0" in told
+
+
 def test_an_answer_of_curves_has_no_inputs(database_url, schema):
     assert kept(database_url, schema, record(features=None))["vector"]["features"] is None
 
