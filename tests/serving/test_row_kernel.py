@@ -94,6 +94,8 @@ def test_counts_are_told_as_numpy_rounds_them_up_to_the_first_that_is_none(order
         beyond[17, order[-1], 1, 2] = odd
         assert len(texts(factors, hidden, order)[0]) == 17
         assert len(texts(beyond, present, order)[0]) == 17
+        beyond[17, order[-1]] = 2.0**-50  # that many now, though few to come
+        assert len(texts(beyond, hidden, order)[0]) == 17
     largest = np.full((1, 3, 1, 1), 2.0**53 - 1)
     told, parts = texts(largest, np.zeros((1, 3)), order)
     assert (
