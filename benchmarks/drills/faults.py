@@ -97,8 +97,8 @@ def postgresql_restore_without_archive(stack: Stack) -> Fault:
 def _restore(stack: Stack, *, archive: bool) -> Fault:
     stack.database.back_up()
     time.sleep(2.0)
+    acknowledged = stack.database.logged(SCHEMA)  # first: more are logged while that is archived
     stack.database.archive_everything()
-    acknowledged = stack.database.logged(SCHEMA)
     begun = time.monotonic()
     stack.database.lose_everything()
     stack.database.restore(archive=archive)
