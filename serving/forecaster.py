@@ -196,9 +196,6 @@ class Forecaster:
         return _checked(model, found, second), ages
 
     async def _read(self, plan: ReadPlan, video_ids: list[str]) -> list[Found]:
-        held = self.features.held(plan, video_ids)
-        if held is not None:
-            return list(held)
         try:
             read = await self.features.read(plan, video_ids)
         finally:
