@@ -170,7 +170,7 @@ def _scores(
         bench.load(raw, Path(landing), loaded_at)
         store = bench.store()
         record = read_record(store, "real", everything)
-        at = pipeline.time_borders(record, params, hold_out=score_only is None)
+        at = pipeline.protocol_borders(record, params, hold_out=score_only is None)
 
         def trained(situation: str) -> "tuple[Questions, Fitted]":
             report(f"{situation}: joining features to questions, point in time")

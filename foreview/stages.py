@@ -103,7 +103,7 @@ def training_set(tables: Path, out: Path) -> None:
     from feature_repo.store import open_exported_store
     from training.dataset import Record, read_snapshots, videos_of
     from training.files import write_questions
-    from training.pipeline import BEGINNING, each_situation, time_borders
+    from training.pipeline import BEGINNING, each_situation, training_borders
     from training.questions import SITUATIONS, questions
 
     world, params = _read(tables / WORLD_FILE)["world"], _params()
@@ -113,7 +113,7 @@ def training_set(tables: Path, out: Path) -> None:
         store = open_exported_store(str(tables.absolute()), Path(scratch) / "registry.db")
         videos = videos_of(pq.read_table(tables / VIDEOS_FILE), world)
         record = Record(read_snapshots(store, world, always), videos)
-        at = time_borders(record, params)
+        at = training_borders(record, params)
 
         def written(situation: str) -> None:
             write_questions(out / situation, questions(store, situation, record, params), at)

@@ -36,6 +36,7 @@ class SplitParams(_Section):
     """How time is divided."""
 
     test_share: float = Field(ge=0, lt=1)
+    most_test_days: float | None = Field(default=None, gt=0)
     calibration_share: float = Field(gt=0, lt=1)
 
 

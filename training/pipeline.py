@@ -18,7 +18,7 @@ from training.estimators import fit_lightgbm, predict
 from training.evaluation import Row
 from training.intervals import calibrate
 from training.judging import MODEL, Fitted, Judged, judge
-from training.params import Params
+from training.params import Params, SplitParams
 from training.plots import all_plots
 from training.promotion import Verdict, for_a_person
 from training.questions import SITUATIONS, Questions, questions
@@ -114,7 +114,7 @@ def train(
     record = read_record(store, world, (BEGINNING, now))
     if record.snapshots.empty:
         raise TrainingError(f"no observations of the {world} world: collect or load some first")
-    at = time_borders(record, params)
+    at = training_borders(record, params)
     report(f"{situation}: joining features to questions, point in time")
     asked = questions(store, situation, record, params)
     if tune is not None:
@@ -170,10 +170,20 @@ def held_out(asked: Questions, at: Borders) -> TrainingSet:
     return protocol.where(by_time(protocol.rows, protocol.labels, at).test)
 
 
-def time_borders(record: Record, params: Params, *, hold_out: bool = True) -> Borders:
-    """Cut a record into fitting, calibration and test; without a test where that is elsewhere."""
+def training_borders(record: Record, params: Params) -> Borders:
+    """Cut a record into fitting, calibration and a test short enough to train a model to serve."""
+    return _cut(record, params.split)
+
+
+def protocol_borders(record: Record, params: Params, *, hold_out: bool = True) -> Borders:
+    """Cut a record as protocol snap-v1 does; without a test where that is elsewhere."""
+    share = params.split.test_share if hold_out else 0.0
+    whole = {"test_share": share, "most_test_days": None}
+    return _cut(record, params.split.model_copy(update=whole))
+
+
+def _cut(record: Record, shares: SplitParams) -> Borders:
     moments: pd.Series[pd.Timestamp] = record.snapshots["event_timestamp"]
-    shares = params.split if hold_out else params.split.model_copy(update={"test_share": 0.0})
     return borders(moments.min(), moments.max(), shares)
 
 

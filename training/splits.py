@@ -29,9 +29,15 @@ class Split(NamedTuple):
 
 
 def borders(first: pd.Timestamp, last: pd.Timestamp, params: SplitParams) -> Borders:
-    """Cut the time from the first moment to the last by the shares of the parameters."""
+    """Cut the time from the first moment to the last by the shares of the parameters.
+
+    The test is no longer than `most_test_days`; calibration keeps its share.
+    """
     length = last - first
-    test = last - length * params.test_share
+    held_back = length * params.test_share
+    if params.most_test_days is not None:
+        held_back = min(held_back, pd.Timedelta(days=params.most_test_days))
+    test = last - held_back
     calibration = test - length * params.calibration_share
     one_second = pd.Timedelta(seconds=1)  # past the last label, where nothing is held back
     return Borders(calibration=calibration.ceil("s"), test=test.ceil("s") + one_second)

@@ -17,7 +17,7 @@ from foreview.feature_report.trials import OTHER_COUNTRIES, left_out_countries, 
 from training.dataset import Record, read_record
 from training.errors import TooLittleData
 from training.params import Params
-from training.pipeline import BEGINNING, each_situation, time_borders
+from training.pipeline import BEGINNING, each_situation, protocol_borders
 from training.questions import SITUATIONS, questions
 from training.splits import Borders
 
@@ -77,7 +77,7 @@ def find(
         raise TooLittleData(f"no observations of the {world} world: collect or load some first")
     if countries is None:
         countries = stated_countries(store, record, now)
-    at = time_borders(record, params)
+    at = protocol_borders(record, params)
 
     def studied(situation: str) -> Findings:
         return _studied(store, situation, record, at, countries, params, most, report)

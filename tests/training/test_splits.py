@@ -3,9 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.training.records import DAY, START
+from tests.training.records import DAY, START, snapshots
+from training.dataset import Record
 from training.errors import TooLittleData
-from training.params import SplitParams
+from training.params import SplitParams, read_params
+from training.pipeline import protocol_borders, training_borders
+from training.settings import TrainingSettings
 from training.splits import borders, by_time, require
 
 questions = st.lists(st.tuples(st.integers(0, 99), st.integers(1, 30)), min_size=1, max_size=60)
@@ -28,6 +31,24 @@ def test_nothing_known_later_crosses_a_border(pairs):
     assert (asked[split.test] >= at.test).all()
     assert not (split.fit & split.calibration).any()
     assert not (split.before_test & split.test).any()
+
+
+@pytest.mark.parametrize(("days", "held_back"), [(100, 20), (140, 28), (400, 28)])
+def test_a_test_is_a_share_of_the_time_but_no_longer_than_weeks(days, held_back):
+    shares = SplitParams(test_share=0.2, most_test_days=28, calibration_share=0.15)
+    at = borders(START, START + DAY * days, shares)
+    second = pd.Timedelta(seconds=1)  # past the last label
+    assert at.test == START + DAY * (days - held_back) + second
+    assert at.calibration == START + DAY * (days - held_back - days * 0.15)
+
+
+def test_the_protocol_holds_back_its_fifth_whatever_a_training_does():
+    record = Record(snapshots([("a", 0.0, 1.0), ("a", 400.0, 2.0)]), pd.DataFrame())
+    params = read_params(TrainingSettings().params)
+    assert training_borders(record, params).test.floor("D") == (START + DAY * 372).floor("D")
+    assert protocol_borders(record, params).test.floor("D") == (START + DAY * 320).floor("D")
+    nothing_held_back = protocol_borders(record, params, hold_out=False)
+    assert nothing_held_back.test > START + DAY * 400
 
 
 def test_too_few_labels_are_refused_with_the_way_out():
