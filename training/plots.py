@@ -5,6 +5,7 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -34,6 +35,7 @@ def all_plots(judged: Judged, boosters: dict[str, lgb.Booster]) -> dict[str, Fig
 def error_by_horizon(rows: list[Row]) -> Figure:
     """RMSE of views by horizon for every model, with the model's bootstrap interval."""
     figure, axes = _figure("RMSE of log10 views, all test rows")
+    axes.set_prop_cycle(rcParams["axes.prop_cycle"][1:])  # the first is as blue as the model is
     whole = "all" if any(row["subset"] == "all" for row in rows) else "by_horizon"
     views = [r for r in rows if r["metric"] == "views" and r["subset"] == whole]
     for model in dict.fromkeys(row["model"] for row in views):
