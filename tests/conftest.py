@@ -10,11 +10,16 @@ from pathlib import Path
 # Before Feast, whose import turns all counters of a process into files shared by every registry.
 import prometheus_client  # noqa: F401
 import pytest
+from hypothesis import settings
 
 from foreview.local import Servers
 
 # Before LightGBM is loaded: threads that spin while they wait stall a busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A busy machine makes no example wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Servers of one's own, of any version that is supported, in the place of the private ones. What
 # they hold is thrown away. Read before a test run forgets all settings.
