@@ -33,9 +33,10 @@ _COLUMNS = (
 _ALIKE = ("situation", "world", "model_version", "model_digest", "degraded", "layout")
 _WRITTEN = (*_ALIKE, *(name for name in _COLUMNS if name not in _ALIKE))
 
-_BATCH = 200
+_BATCH = 1_000
 _ROWS_AT_ONCE = 10
-_GATHER_SECONDS = 0.05
+# A transaction costs the event loop as much as a hundred rows of it.
+_GATHER_SECONDS = 0.25
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
 _CONNECT_SECONDS = 2
@@ -214,9 +215,7 @@ class ForecastLog:
             if len(self._queue) < _BATCH:
                 await self._gather()
             try:
-                await self._write_batch()
-            except psycopg.DataError as error:
-                self._lose_batch(error)
+                await self._write_batch(_BATCH)
             except (psycopg.Error, OSError) as error:
                 _log.warning("the forecast log is not being written: %s", error)
                 await self._disconnect()
@@ -230,17 +229,34 @@ class ForecastLog:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), _GATHER_SECONDS)
 
-    def _lose_batch(self, error: psycopg.DataError) -> None:
-        """Drop entries that no table will ever take: waiting would hold up all later ones."""
-        lost = min(_BATCH, len(self._queue))
-        _log.error("%d forecasts cannot be logged: %s", lost, error)
-        for _ in range(lost):
-            self._queue.popleft()
-        self._metrics.log_lost.inc(lost)
+    async def _write_batch(self, most: int) -> None:
+        """Write the oldest entries; they leave the queue once the database has them.
 
-    async def _write_batch(self) -> None:
-        """Write the oldest entries; they leave the queue once the database has them."""
-        batch = [self._queue[at] for at in range(min(_BATCH, len(self._queue)))]
+        Where it refuses them together, each is written by itself: one that no table will ever take
+        is dropped, and one that is there already, as the connection was lost between the database's
+        having it and saying so, is left as it is.
+        """
+        batch = [self._queue[at] for at in range(min(most, len(self._queue)))]
+        written = len(batch)
+        try:
+            await self._copy(batch)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if len(batch) > 1:
+                for _ in batch:
+                    await self._write_batch(1)
+                return
+            if not isinstance(error, psycopg.errors.UniqueViolation):
+                _log.error("a forecast cannot be logged: %s", error)
+                self._metrics.log_lost.inc()
+                written = 0
+        for _ in batch:
+            self._queue.popleft()
+        if written:
+            self._metrics.log_written.inc(written)
+            self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0].came_at)
+
+    async def _copy(self, batch: Sequence[_Row]) -> None:
+        """Write rows in one statement: all of them, or none."""
         if not batch:
             return
         if self._connection is None or self._connection.closed:
@@ -257,7 +273,7 @@ class ForecastLog:
         )
         async with (
             self._connection.cursor() as cursor,
-            cursor.copy(command) as copy,  # one statement: all of the batch, or none
+            cursor.copy(command) as copy,
         ):
             await copy.write(binary_copy.HEAD)
             for first in range(0, len(batch), _ROWS_AT_ONCE):
@@ -265,10 +281,6 @@ class ForecastLog:
                 await copy.write(b"".join(rows))
                 await asyncio.sleep(0)  # requests come first
             await copy.write(binary_copy.TAIL)
-        for _ in batch:
-            self._queue.popleft()
-        self._metrics.log_written.inc(len(batch))
-        self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0].came_at)
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(

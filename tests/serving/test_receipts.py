@@ -132,6 +132,29 @@ def test_of_more_receipts_than_may_wait_the_first_are_kept_and_the_others_counte
     assert "forecast_log_lost_total 30.0" in told
 
 
+def test_what_the_database_refuses_takes_no_other_receipt_with_it(database_url, schema):
+    """A document that is none, and a receipt whose writing was never confirmed."""
+    metrics, ids = ServingMetrics(), [str(UUID(int=at)) for at in range(30)]
+    kept(database_url, schema, record(forecast_id=ids[3]))
+
+    async def write():
+        log = ForecastLog(database_url, schema, 100, metrics)
+        await log.start()
+        for one in ids:
+            log.append(record(forecast_id=one, answer=b"{" if one == ids[7] else b"{}"))
+        await log.stop()
+
+    asyncio.run(write())
+    with psycopg.connect(database_url) as connection:
+        query = f"SELECT forecast_id::text FROM {schema}.forecast_log ORDER BY 1"
+        found = connection.execute(query.encode()).fetchall()
+    assert [one for (one,) in found] == ids[:7] + ids[8:]
+    told = metrics.text().decode()
+    assert "forecast_log_written_total 29.0" in told
+    assert "forecast_log_lost_total 1.0" in told
+    assert "forecast_log_queued 0.0" in told
+
+
 def test_an_answer_of_curves_has_no_inputs(database_url, schema):
     assert kept(database_url, schema, record(features=None))["vector"]["features"] is None
 
