@@ -33,10 +33,9 @@ _COLUMNS = (
 _ALIKE = ("situation", "world", "model_version", "model_digest", "degraded", "layout")
 _WRITTEN = (*_ALIKE, *(name for name in _COLUMNS if name not in _ALIKE))
 
-_BATCH = 1_000
+_BATCH = 200
 _ROWS_AT_ONCE = 10
-# A transaction costs the event loop as much as a hundred rows of it.
-_GATHER_SECONDS = 0.25
+_GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
 _CONNECT_SECONDS = 2

@@ -69,6 +69,8 @@ def environment(
         "lightgbm": trees,
         "draft": {},
         "intervals": {"min_labels": 10},
+        # The protocol holds back its share, eight days, whatever a training may.
+        "split": stated.split.model_dump() | {"most_test_days": 4},
     }
     params = tmp_path_factory.mktemp("params") / "params.yaml"
     params.write_text(yaml.safe_dump(small))
@@ -117,6 +119,12 @@ def test_scores_have_the_promised_form(evaluated: tuple[Result, Rows]) -> None:
     assert {"all", "first_snapshot", "known_channel"} <= {row["subset"] for row in rows}
     for row in rows:
         assert (row["coverage_80"] is None) == row["baseline"]
+
+
+def test_the_protocol_holds_back_its_share_not_what_a_training_does(
+    evaluated: tuple[Result, Rows],
+) -> None:
+    assert 7 in {row["horizon_days"] for row in evaluated[1]}
 
 
 def test_every_model_is_scored_on_the_same_rows(evaluated: tuple[Result, Rows]) -> None:
