@@ -66,6 +66,9 @@ def evaluate(
     from training.plain import beside_plain
     from training.progress import steps
 
+    for file in (json_file, html_file):
+        if file is not None:  # before the work: what cannot be written would lose it
+            file.parent.mkdir(parents=True, exist_ok=True)
     left_out = recorded.listed_in(raw, countries) if countries else set()
 
     with private_database() as (database_url, redis_url), steps(f"evaluating {protocol}") as report:

@@ -155,7 +155,7 @@ def check(reports: Path) -> None:
     errors: dict[int, dict[str, float]] = {}
     for row in _read(reports / "scores.json")["rows"]:
         asked = (row["situation"], row["metric"], row["subset"])
-        if asked == ("published", "views", "by_horizon"):
+        if asked == ("published", "views", "all"):
             errors.setdefault(row["horizon_days"], {})[row["model"]] = row["rmse_log10"]
     if not errors:
         raise click.ClickException(f"{reports} judges no forecast of views")

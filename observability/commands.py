@@ -62,6 +62,8 @@ def drift(world: str | None, days: int, html: Path | None, as_json: bool) -> Non
     from observability.settings import ObservabilitySettings
 
     settings = ObservabilitySettings()
+    if html is not None:
+        html.parent.mkdir(parents=True, exist_ok=True)
     with (
         ModelRegistry(settings.required_mlflow_tracking_uri) as registry,
         pipeline.progress("looking for drift") as report,

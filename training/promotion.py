@@ -13,6 +13,7 @@ FloatArray = NDArray[np.float64]
 RESAMPLES = 1_000
 CONFIDENCE = 0.95
 COVERAGE_TOLERANCE = 0.05
+LEAST_CHANNELS = 2
 
 
 class Verdict(NamedTuple):
@@ -41,6 +42,8 @@ def against_champion(
     _, channel = np.unique(channels.astype(str), return_inverse=True)
     gain = np.bincount(channel, champion_error**2 - challenger_error**2)
     base = np.bincount(channel, champion_error**2)
+    if len(gain) < LEAST_CHANNELS:
+        return Verdict(False, "not shown to be better: all rows compared are of one channel")
     drawn = np.random.default_rng(seed).integers(len(gain), size=(RESAMPLES, len(gain)))
     share = gain[drawn].sum(axis=1) / base[drawn].sum(axis=1)
     low, high = np.quantile(share, [1 - CONFIDENCE, CONFIDENCE])

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 
 from training.dataset import TrainingSet
-from training.errors import TrainingError
+from training.errors import TooLittleData
 from training.estimators import fit_one, predict
 from training.folds import folds
 from training.params import Params
@@ -41,6 +41,9 @@ def search(
 
     Returns:
         The best parameters of the trees, to be merged over those of the situation.
+
+    Raises:
+        TooLittleData: No fold has enough labels.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -54,7 +57,7 @@ def search(
         study.enqueue_trial(_start(params, everything.situation))
     parts = list(folds(everything, params.seed))
     if not parts:
-        raise TrainingError(f"{everything.situation}: too little data to tune on")
+        raise TooLittleData(f"{everything.situation}: too little data to tune on")
 
     def told(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         finished = _finished(study)

@@ -103,9 +103,7 @@ def test_a_first_model_becomes_champion_and_carries_its_contract(platform: Platf
     assert champion.version == platform.outcome.version.version
 
 
-def test_a_training_holds_back_no_more_days_than_it_may(
-    platform: Platform, tmp_path: Path
-) -> None:
+def test_a_training_holds_back_no_more_days_than_it_may(platform: Platform, tmp_path: Path) -> None:
     directory = platform.registry.download(platform.outcome.version, tmp_path)
     learnt_until = datetime.fromisoformat(bundle.read_contract(directory).trained_until)
     assert END - timedelta(days=MOST_TEST_DAYS + 1) < learnt_until < END - timedelta(days=8)

@@ -204,6 +204,13 @@ CASES = {
     "truths are missing": Case(
         {'forecast_outcomes{world="real",status="never"}': f"600+0{LONG}"}, {"LabelCoverageLow": 1}
     ),
+    "there is no truth at all": Case(
+        {
+            'forecast_outcomes{world="synthetic",status="never"}': f"900+0{LONG}",
+            'forecast_outcomes{world="synthetic",status="waiting"}': f"50+0{LONG}",
+        },
+        {"LabelCoverageLow": 1},
+    ),
     "few truths are due, and those are missing": Case(
         {
             'forecast_outcomes{world="real",status="never"}': f"100+0{LONG}",

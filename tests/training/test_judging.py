@@ -36,6 +36,14 @@ def test_being_better_on_one_channel_only_is_not_enough():
     assert not against_champion(challenger, champion, CHANNELS, seed=0).promote
 
 
+def test_one_channel_shows_nothing_however_much_better():
+    """Every draw of channels would be the same: an interval without width."""
+    alone = np.full(len(CHANNELS), "UC-1", dtype=object)
+    verdict = against_champion(errors(0.1, 1), errors(0.2, 2), alone, seed=0)
+    assert not verdict.promote
+    assert "one channel" in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("coverage", "holds"), [(0.8, True), (0.77, True), (0.7, False), (0.9, False)]
 )
