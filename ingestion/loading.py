@@ -16,7 +16,7 @@ from ingestion.ingesting import ingest_each, ingest_responses
 from ingestion.landed import LandedResponse
 from ingestion.landing import Landing
 from ingestion.quarantine import Rejected
-from ingestion.recordings import Kind, find_files, read_body, read_bytes
+from ingestion.recordings import SNAPSHOTS, Kind, find_files, read_body, read_bytes
 from ingestion.reports import FileReport, LoadReport
 from ingestion.trending_csv import TrendingExport
 
@@ -36,6 +36,8 @@ class _Loader:
     world: str
     loaded_at: datetime
     progress: Progress
+    named: frozenset[Path]
+    landed_as: str | None
 
     def bodies(self, files: Sequence[tuple[Path, FileReport]]) -> None:
         """Load API bodies, a batch at a time."""
@@ -54,9 +56,9 @@ class _Loader:
 
     def parquet(self, path: Path, report: FileReport) -> None:
         """Load a file of snapshots or of metadata versions, a chunk at a time."""
-        raw_ref = self._land_file(path, path.read_bytes())
+        raw_ref = self._land_parquet(path)
         table = recorded_tables.RecordedTable(path)
-        broadcasts = recorded_tables.unusual_broadcasts(path.parent / "snapshots.parquet")
+        broadcasts = recorded_tables.unusual_broadcasts(path.with_name(SNAPSHOTS))
         for chunk in table.chunks():
             if table.holds_snapshots:
                 rows = recorded_tables.snapshot_rows(chunk, self.world, raw_ref, self.loaded_at)
@@ -136,9 +138,21 @@ class _Loader:
         )
         return LandedResponse(raw_ref, recorded.content, observed_at, observed_at, world)
 
-    def _land_file(self, path: Path, content: bytes) -> str:
-        return self.landing.put(
-            content, request={"file": path.name}, fetched_at=None, world=self.world
+    def _land_parquet(self, path: Path) -> str:
+        """Land a file; one of versions says which snapshots told the states of its videos."""
+        content, beside = path.read_bytes(), path.with_name(SNAPSHOTS)
+        if self.landed_as is not None or path == beside:
+            return self._land_file(path, content)
+        snapshots = None
+        if beside.is_file():
+            # A replay brings in only what was named.
+            told = {} if beside.resolve() in self.named else {"read_for": path.name}
+            snapshots = self._land_file(beside, beside.read_bytes(), **told)
+        return self._land_file(path, content, snapshots=snapshots)
+
+    def _land_file(self, path: Path, content: bytes, **told: str | None) -> str:
+        return self.landed_as or self.landing.put(
+            content, request={"file": path.name, **told}, fetched_at=None, world=self.world
         )
 
 
@@ -149,6 +163,7 @@ def load(
     world: str,
     clock: Clock,
     progress: Progress = lambda what, done, total: None,
+    landed_as: str | None = None,
 ) -> LoadReport:
     """Load recorded data; what cannot be read or fails validation is named, the rest is loaded.
 
@@ -159,13 +174,16 @@ def load(
         world: `real` or `synthetic`.
         clock: Gives `loaded_at`; observations after it are refused.
         progress: Told what is done.
+        landed_as: What a file that is in the landing already is named there; it stays as it is.
 
     Returns:
         A report per file. Loading the same again reports duplicates and changes nothing.
     """
-    loader = _Loader(engine, landing, world, clock(), progress)
+    found = find_files(paths)
+    named = frozenset(path.resolve() for path, _ in found)
+    loader = _Loader(engine, landing, world, clock(), progress, named, landed_as)
     report, bodies = LoadReport(), []
-    for path, kind in find_files(paths):
+    for path, kind in found:
         file = FileReport(str(path))
         report.files.append(file)
         try:

@@ -17,7 +17,8 @@ from ingestion.errors import LandingError, UnreadableFile
 from ingestion.landed import parse_json, require_list
 from ingestion.landing import unpack
 
-PAIR = ("video_versions.parquet", "snapshots.parquet")
+SNAPSHOTS = "snapshots.parquet"
+PAIR = ("video_versions.parquet", SNAPSHOTS)
 SIDECAR = "observed_at.csv"
 _BODY_SUFFIXES = (".json", ".json.gz", ".json.zst", ".zst")
 _CSV_SUFFIXES = (".csv", ".csv.gz", ".csv.zst")

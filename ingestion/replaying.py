@@ -1,19 +1,24 @@
 """Builds the warehouse again from the raw landing alone, with the very same rows."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
 from feature_repo.clock import Clock
+from ingestion import recorded_tables
 from ingestion.ingesting import IngestCounts, ingest_responses
 from ingestion.intake import Intake, ReadAnswers, as_stored, read
 from ingestion.landing import LandedBody, Landing
 from ingestion.loading import load
 from ingestion.reading_ahead import ahead
+from ingestion.recordings import SNAPSHOTS
 
 _AT_ONCE = 400
 
@@ -113,8 +118,39 @@ def _replay_recorded(
 
 def replay_file(engine: Engine, landing: Landing, body: LandedBody, clock: Clock) -> IngestCounts:
     """Load a landed file under its own name, as it was loaded at first."""
+    if "read_for" in body.request:
+        return IngestCounts()
     with tempfile.TemporaryDirectory() as directory:
         name = PurePath(str(body.request["file"])).name
         path = Path(directory) / name.removesuffix(".gz").removesuffix(".zst")
         path.write_bytes(body.body)
-        return load([path], engine, landing, body.world, clock).total
+        if path.suffix == ".parquet" and path.name != SNAPSHOTS:
+            _write_snapshots_beside(path, landing, body)
+        report = load([path], engine, landing, body.world, clock, landed_as=body.raw_ref)
+        return report.total
+
+
+def _write_snapshots_beside(path: Path, landing: Landing, versions: LandedBody) -> None:
+    """Write what tells the states of the versions' videos, as it was there at first."""
+    found = []
+    for number, body in enumerate(_snapshots_of(landing, versions)):
+        copy = path.with_name(f"{number}.{SNAPSHOTS}")
+        copy.write_bytes(body.body)
+        with contextlib.suppress(pa.ArrowException):  # a damaged file told nothing at first either
+            found.append(recorded_tables.unusual_broadcasts(copy))
+    tables = [table for table in found if table is not None]
+    if tables:
+        pq.write_table(pa.concat_tables(tables), path.with_name(SNAPSHOTS))
+
+
+def _snapshots_of(landing: Landing, versions: LandedBody) -> Iterator[LandedBody]:
+    """Give the snapshots a file of versions was loaded with; what was purged tells nothing."""
+    refs = [ref for ref in landing.refs() if ref.startswith("imports/")]
+    if "snapshots" in versions.request:
+        yield from (landing.get(ref) for ref in refs if ref == versions.request["snapshots"])
+        return
+    # Older objects do not say which: every file of snapshots of their world may be the one.
+    for ref in refs:
+        body = landing.get(ref)
+        if body.world == versions.world and body.request.get("file") == SNAPSHOTS:
+            yield body
