@@ -27,6 +27,8 @@ _BODIES_AT_ONCE = 100
 
 # Called with what is being loaded, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
+# Called with rows that are refused.
+Refused = Callable[[Sequence[Rejected]], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class _Loader:
     progress: Progress
     named: frozenset[Path]
     landed_as: str | None
+    refused: Refused
 
     def bodies(self, files: Sequence[tuple[Path, FileReport]]) -> None:
         """Load API bodies, a batch at a time."""
@@ -122,6 +125,7 @@ class _Loader:
 
     def _reject(self, rejected: Sequence[Rejected], path: Path, report: FileReport) -> None:
         report.counts.reject(rejected)
+        self.refused(rejected)
         warehouse.quarantine(
             self.engine,
             rejected,
@@ -164,6 +168,7 @@ def load(
     clock: Clock,
     progress: Progress = lambda what, done, total: None,
     landed_as: str | None = None,
+    refused: Refused = lambda rejected: None,
 ) -> LoadReport:
     """Load recorded data; what cannot be read or fails validation is named, the rest is loaded.
 
@@ -175,13 +180,14 @@ def load(
         clock: Gives `loaded_at`; observations after it are refused.
         progress: Told what is done.
         landed_as: What a file that is in the landing already is named there; it stays as it is.
+        refused: Told what of files is refused, besides that it is kept in quarantine.
 
     Returns:
         A report per file. Loading the same again reports duplicates and changes nothing.
     """
     found = find_files(paths)
     named = frozenset(path.resolve() for path, _ in found)
-    loader = _Loader(engine, landing, world, clock(), progress, named, landed_as)
+    loader = _Loader(engine, landing, world, clock(), progress, named, landed_as, refused)
     report, bodies = LoadReport(), []
     for path, kind in found:
         file = FileReport(str(path))

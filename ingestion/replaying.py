@@ -16,7 +16,7 @@ from ingestion import recorded_tables
 from ingestion.ingesting import IngestCounts, ingest_responses
 from ingestion.intake import Intake, ReadAnswers, as_stored, read
 from ingestion.landing import LandedBody, Landing
-from ingestion.loading import load
+from ingestion.loading import Refused, load
 from ingestion.reading_ahead import ahead
 from ingestion.recordings import SNAPSHOTS
 
@@ -116,7 +116,13 @@ def _replay_recorded(
     return total
 
 
-def replay_file(engine: Engine, landing: Landing, body: LandedBody, clock: Clock) -> IngestCounts:
+def replay_file(
+    engine: Engine,
+    landing: Landing,
+    body: LandedBody,
+    clock: Clock,
+    refused: Refused = lambda rejected: None,
+) -> IngestCounts:
     """Load a landed file under its own name, as it was loaded at first."""
     if "read_for" in body.request:
         return IngestCounts()
@@ -126,7 +132,9 @@ def replay_file(engine: Engine, landing: Landing, body: LandedBody, clock: Clock
         path.write_bytes(body.body)
         if path.suffix == ".parquet" and path.name != SNAPSHOTS:
             _write_snapshots_beside(path, landing, body)
-        report = load([path], engine, landing, body.world, clock, landed_as=body.raw_ref)
+        report = load(
+            [path], engine, landing, body.world, clock, landed_as=body.raw_ref, refused=refused
+        )
         return report.total
 
 

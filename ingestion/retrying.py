@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from ingestion.errors import LandingError, UnreadableFile
 from ingestion.ingesting import IngestCounts, append_batch, prepare, read_batch
 from ingestion.landed import LandedResponse, parse_json, require_list
 from ingestion.landing import LandedBody, Landing
-from ingestion.quarantine import storable
+from ingestion.quarantine import Rejected, quarantine, storable
 from ingestion.replaying import replay_file
 
 _CHOSEN = """
@@ -81,11 +82,9 @@ def retry(engine: Engine, landing: Landing, clock: Clock, choice: Choice) -> Ing
 def _retry(
     engine: Engine, body: LandedBody, refused: Sequence[Any], landing: Landing, clock: Clock
 ) -> IngestCounts:
-    ids = [row.quarantine_id for row in refused]
     if body.fetched_at is None:
-        with engine.begin() as connection:
-            _delete(connection, ids)
-        return replay_file(engine, landing, body, clock)
+        return _retry_file(engine, body, refused, landing, clock)
+    ids = [row.quarantine_id for row in refused]
     items = {orjson.dumps(row.item, option=orjson.OPT_SORT_KEYS) for row in refused}
     response = _only(body, items, clock())
     batch = read_batch([response], clock())
@@ -93,6 +92,20 @@ def _retry(
     with engine.begin() as connection:
         _delete(connection, ids)
         (counts,) = append_batch(connection, batch)
+    return counts
+
+
+def _retry_file(
+    engine: Engine, body: LandedBody, refused: Sequence[Any], landing: Landing, clock: Clock
+) -> IngestCounts:
+    """Read a file again; its rows leave the quarantine once what holds is in the warehouse."""
+    again: list[Rejected] = []
+    counts = replay_file(engine, landing, body, clock, again.extend)
+    with engine.begin() as connection:
+        _delete(connection, [row.quarantine_id for row in refused])
+        # The replay left those alone that were there; as new rows they tell today's reasons.
+        source = PurePath(str(body.request["file"])).name
+        quarantine(connection, again, world=body.world, source=source, quarantined_at=clock())
     return counts
 
 
