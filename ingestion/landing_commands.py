@@ -1,6 +1,7 @@
 """`foreview replay-raw` and `quarantine`: what was landed, read again."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -70,12 +71,18 @@ def list_quarantine(reason: str | None, limit: int, as_json: bool) -> None:
 @_IDS
 @click.option("--json", "as_json", is_flag=True)
 def retry_quarantine(reason: str | None, ids: tuple[int, ...], as_json: bool) -> None:
-    """Read the rows again from the landing; what holds now is loaded."""
+    """Read the rows again from the landing; what holds now is loaded.
+
+    Exits with 1 when something they were read from cannot be read; the others are tried.
+    """
     from ingestion.retrying import Choice, retry
 
     with _opened() as (engine, landing, clock):
-        counts = retry(engine, landing, clock, Choice(reason, ids or None))
-    click.echo(json.dumps(counts.as_json()) if as_json else _row_counts(counts))
+        report = retry(engine, landing, clock, Choice(reason, ids or None))
+    click.echo(json.dumps(report.as_json()) if as_json else _row_counts(report.counts))
+    for problem in report.unreadable.values():
+        click.echo(problem, err=True)
+    sys.exit(1 if report.unreadable else 0)
 
 
 @quarantine.command("drop")

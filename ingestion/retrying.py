@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any
@@ -36,6 +36,18 @@ class Choice:
         return {"reason": self.reason, "ids": None if self.ids is None else list(self.ids)}
 
 
+@dataclass
+class RetryReport:
+    """What came of a retry, and of what could not be read: its reference and why."""
+
+    counts: IngestCounts = field(default_factory=IngestCounts)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Give it as `--json` prints it."""
+        return {**self.counts.as_json(), "unreadable": self.unreadable}
+
+
 def summary(engine: Engine, choice: Choice) -> list[dict[str, Any]]:
     """Count the rows by first reason and source."""
     query = f"SELECT reasons[1] AS reason, source, count(*) AS rows {_CHOSEN} GROUP BY 1, 2"
@@ -61,11 +73,10 @@ def drop(engine: Engine, choice: Choice) -> int:
         return int(connection.execute(text(f"DELETE {_CHOSEN}"), choice.parameters()).rowcount)
 
 
-def retry(engine: Engine, landing: Landing, clock: Clock, choice: Choice) -> IngestCounts:
+def retry(engine: Engine, landing: Landing, clock: Clock, choice: Choice) -> RetryReport:
     """Read rows again from the landing; what still does not hold is back in quarantine.
 
-    Raises:
-        LandingError: What a row was read from is no longer in the landing.
+    Rows whose answer or file cannot be read stay there, and hold up none of the others.
     """
     query = f"SELECT quarantine_id, raw_ref, item {_CHOSEN} ORDER BY raw_ref"
     with engine.connect() as connection:
@@ -73,10 +84,13 @@ def retry(engine: Engine, landing: Landing, clock: Clock, choice: Choice) -> Ing
     by_ref: dict[str, list[Any]] = {}
     for row in rows:
         by_ref.setdefault(row.raw_ref, []).append(row)
-    total = IngestCounts()
+    report = RetryReport()
     for raw_ref, refused in by_ref.items():
-        total += _retry(engine, landing.get(raw_ref), refused, landing, clock)
-    return total
+        try:
+            report.counts += _retry(engine, landing.get(raw_ref), refused, landing, clock)
+        except LandingError as error:
+            report.unreadable[raw_ref] = str(error)
+    return report
 
 
 def _retry(

@@ -1,5 +1,8 @@
 """What is refused is read again, and no row is lost or held up on the way."""
 
+import json
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
@@ -8,7 +11,7 @@ from ingestion.loading import load
 from ingestion.quarantine import Rejected, quarantine
 from ingestion.retrying import Choice, retry
 from tests.ingestion.conftest import LOADED_AT
-from tests.ingestion.test_loading import _write_pair
+from tests.ingestion.test_loading import VIDEOS, _write_pair
 
 CLOCK = fixed_clock(LOADED_AT)
 
@@ -55,3 +58,19 @@ def test_after_a_retry_of_a_file_only_what_it_still_refuses_is_left(
     retry(warehouse, landing, CLOCK, Choice(reason="once_refused"))
 
     assert _refused(warehouse) == [(refused_version, ("channel_id_malformed",))]
+
+
+def test_an_answer_that_cannot_be_read_is_named_and_the_later_ones_are_retried(warehouse, landing):
+    told = {"request": {"method": "videos.list"}, "world": "real"}
+    seen = LOADED_AT - timedelta(hours=1)
+    page = landing.put(b"<html>", fetched_at=seen - timedelta(days=1), **told)
+    sound = landing.put(json.dumps(VIDEOS).encode(), fetched_at=seen, **told)
+    gone = "2026/01/01/gone"
+    for ref, item in ((gone, {"id": "x"}), (page, {"bytes": 6}), (sound, VIDEOS["items"][0])):
+        refused = Rejected(ref, item, ("once_refused",))
+        quarantine(warehouse, [refused], world="real", source="answer", quarantined_at=LOADED_AT)
+    report = retry(warehouse, landing, CLOCK, Choice())
+
+    assert report.counts.loaded == 1
+    assert set(report.unreadable) == {gone, page}
+    assert _refused(warehouse) == [(gone, ("once_refused",)), (page, ("once_refused",))]
