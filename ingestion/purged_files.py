@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-_MAGIC = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
 _MOMENTS = ("observed_at", "event_timestamp", "as_of")
 
 
@@ -61,7 +61,7 @@ def _last_written(path: Path) -> datetime:
 
 def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(4) == _MAGIC
+        return file.read(4) == PARQUET_MAGIC
 
 
 def _parted(

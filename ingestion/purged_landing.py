@@ -1,13 +1,18 @@
 """Retention in the raw landing: old answers go; a video is cut out of the answers it is in."""
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from sqlalchemy import Engine, text
 
 from ingestion.landing import LandedBody, Landing
+from ingestion.purged_files import PARQUET_MAGIC
 
 _POINTING = (
     "video_snapshots",
@@ -56,7 +61,7 @@ def _purge_video(engine: Engine, landing: Landing, video_id: str, *, dry_run: bo
     times, found = landing.ingestion_times(), 0
     for ref in list(landing.refs()):
         body = landing.get(ref)
-        if video_id.encode() not in body.body and video_id not in str(body.request):
+        if not _tells_of(body, video_id):
             continue
         found += 1
         if dry_run:
@@ -76,6 +81,23 @@ def _purge_video(engine: Engine, landing: Landing, video_id: str, *, dry_run: bo
             _point(engine, ref, new_ref)
         landing.delete(ref)
     return found
+
+
+def _tells_of(body: LandedBody, video_id: str) -> bool:
+    if video_id.encode() in body.body or video_id in str(body.request):
+        return True
+    return body.body.startswith(PARQUET_MAGIC) and _is_in_parquet(body.body, video_id)
+
+
+def _is_in_parquet(content: bytes, video_id: str) -> bool:
+    """Tell whether a file has rows of a video, which compression hides from a search of bytes."""
+    # Of a damaged file the rows before the damage count: no replay can read those behind it.
+    with contextlib.suppress(pa.ArrowException):
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if "video_id" in file.schema_arrow.names:
+            batches = file.iter_batches(columns=["video_id"])
+            return any(pc.any(pc.equal(batch["video_id"], video_id)).as_py() for batch in batches)
+    return False
 
 
 def _without(body: LandedBody, video_id: str) -> bytes | None:

@@ -21,6 +21,7 @@ from feature_repo.clock import fixed_clock
 from feature_repo.online_layout import key_encoder
 from ingestion import purge_commands, purged_elsewhere
 from ingestion import warehouse as w
+from ingestion.loading import load
 from ingestion.replaying import replay
 from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
 
@@ -167,6 +168,24 @@ def test_after_a_purge_the_landing_can_still_be_replayed(platform, warehouse, la
         connection.execute(text("TRUNCATE video_snapshots"))
     replay(warehouse, landing, fixed_clock(NOW))
     assert w.read_snapshots(warehouse)["video_id"].to_pylist() == [KEPT, KEPT]
+
+
+def test_a_replay_brings_no_purged_video_of_an_imported_parquet_back(
+    platform, warehouse, landing, tmp_path
+):
+    ids = [f"v{number:010d}" for number in range(3000)]  # so many that their page is compressed
+    counts = pa.array([1] * len(ids), pa.int64())
+    columns = {name: counts for name in ("view_count", "like_count", "comment_count")}
+    told = {"video_id": ids, "observed_at": [NOON] * len(ids), **columns}
+    table = pa.table({**told, "live_broadcast_content": ["none"] * len(ids)})
+    pq.write_table(table, tmp_path / "snapshots.parquet")
+    load([tmp_path / "snapshots.parquet"], warehouse, landing, "real", fixed_clock(NOW))
+    (tmp_path / "snapshots.parquet").unlink()
+    purged = platform("--video", ids[1234])
+    replay(warehouse, landing, fixed_clock(NOW))
+
+    assert purged["deleted"]["landing"] == 1
+    assert ids[1234] not in w.read_snapshots(warehouse)["video_id"].to_pylist()
 
 
 def test_collected_data_past_its_time_goes_and_imports_stay(
