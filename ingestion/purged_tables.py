@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, text
 from feature_repo.schemas import FEATURE_TABLES
 
 # Collected from the real API: what was imported carries the moment of its observation.
-_COLLECTED = "world = 'real' AND ingested_at > observed_at AND observed_at < :before"
+_IS_COLLECTED = "world = 'real' AND ingested_at > observed_at"
+_COLLECTED = f"{_IS_COLLECTED} AND observed_at < :before"
 _OBSERVATIONS = ("video_snapshots", "video_metadata", "video_metadata_seen", "channel_snapshots")
 # Receipts keep their number and nothing else: who asks for one is told that it is gone.
 _EMPTY_RECEIPT = (
@@ -39,6 +40,20 @@ _CHANNELS_WITHOUT_VIDEOS = text("""
         SELECT FROM video_metadata other
         WHERE other.channel_id = m.channel_id AND other.video_id <> :video)
 """)
+
+
+# Features of a video go where it was collected.
+_OF_COLLECTED_VIDEOS = f"video_id IN (SELECT video_id FROM video_snapshots WHERE {_IS_COLLECTED})"
+# A channel may be known by its videos alone, and an earlier purge may have left it nothing but
+# features: what is neither imported nor of a synthetic world was collected.
+_OF_COLLECTED_CHANNELS = f"""(
+    channel_id IN (SELECT channel_id FROM channel_snapshots WHERE {_IS_COLLECTED})
+    OR channel_id IN (SELECT channel_id FROM video_metadata
+        WHERE video_id IN (SELECT video_id FROM video_snapshots WHERE {_IS_COLLECTED}))
+    OR channel_id NOT IN (
+        SELECT channel_id FROM channel_snapshots WHERE NOT ({_IS_COLLECTED})
+        UNION ALL SELECT channel_id FROM video_metadata WHERE NOT ({_IS_COLLECTED}))
+)"""
 
 
 def affected_entities(
@@ -104,13 +119,9 @@ def _purge_old(connection: Connection, before: datetime) -> dict[str, int]:
     statements = {}
     # Features are what was observed, said otherwise: those of collected moments go with them.
     for name, schema in FEATURE_TABLES.items():
-        key = schema.names[0]
-        source = "channel_snapshots" if key == "channel_id" else "video_snapshots"
-        statements[name] = (
-            f"DELETE FROM {name} f WHERE event_timestamp < :before AND EXISTS (SELECT FROM "
-            f"{source} s WHERE s.{key} = f.{key} AND s.world = 'real' "
-            "AND s.ingested_at > s.observed_at)"
-        )
+        is_of_channels = schema.names[0] == "channel_id"
+        collected = _OF_COLLECTED_CHANNELS if is_of_channels else _OF_COLLECTED_VIDEOS
+        statements[name] = f"DELETE FROM {name} WHERE event_timestamp < :before AND {collected}"
     for name in _OBSERVATIONS:
         statements[name] = f"DELETE FROM {name} WHERE {_COLLECTED}"
     # What a creator wrote is refreshed by every look that finds it unchanged.

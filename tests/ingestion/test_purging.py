@@ -21,6 +21,7 @@ from feature_repo.clock import fixed_clock
 from feature_repo.online_layout import key_encoder
 from ingestion import purge_commands, purged_elsewhere
 from ingestion import warehouse as w
+from ingestion.feature_tables import build
 from ingestion.loading import load
 from ingestion.replaying import replay
 from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
@@ -206,6 +207,43 @@ def test_collected_data_past_its_time_goes_and_imports_stay(
         assert redis.exists(key_encoder("video_id")(KEPT))
         assert not redis.exists(key_encoder("channel_id")(OLD_CHANNEL))
         assert redis.exists(key_encoder("channel_id")(CHANNEL))
+
+
+def _track_records(warehouse):
+    with warehouse.connect() as connection:
+        query = "SELECT channel_id, event_timestamp FROM channel_track_record ORDER BY 1, 2"
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_features_of_a_channel_that_was_never_looked_at_itself_go_too(platform, warehouse):
+    drawn = {"ingested_at": NOON + timedelta(seconds=2), "world": "synthetic"}
+    synthetic = "UCssssssssssssssssssssss"
+    w.append_snapshots(warehouse, snapshots([snapshot("synthetic_1", **drawn)]))
+    w.append_metadata(warehouse, looks([look("synthetic_1", channel_id=synthetic, **drawn)]))
+    imported = "UCiiiiiiiiiiiiiiiiiiiiii"
+    w.append_snapshots(warehouse, snapshots([snapshot("importvide2")]))
+    w.append_metadata(warehouse, looks([look("importvide2", channel_id=imported)]))
+    build(warehouse)
+    told = platform()
+
+    assert told["remaining"]["channel_track_record"] == 0
+    assert _track_records(warehouse) == [
+        (CHANNEL, NOON + 59 * DAY), (imported, NOON), (synthetic, NOON),
+    ]  # fmt: skip
+
+
+def test_features_whose_source_an_earlier_purge_took_go_in_their_time(
+    platform, warehouse, monkeypatch
+):
+    w.append_snapshots(warehouse, snapshots([_collected(OLD, 40)]))
+    build(warehouse)
+    platform()  # takes what said whose video it is, for that was not read again
+    first = _track_records(warehouse)
+    monkeypatch.setenv("FOREVIEW_CLOCK", (NOW + 30 * DAY).isoformat())
+    platform()
+
+    assert (OLD_CHANNEL, NOON + 40 * DAY) in first
+    assert OLD_CHANNEL not in [channel for channel, _ in _track_records(warehouse)]
 
 
 def test_models_are_named_with_what_they_may_have_seen(platform):
