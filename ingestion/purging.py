@@ -136,17 +136,18 @@ def _pass(
     found["landing"] = purge_landing(
         stores.engine, stores.landing, video_id, before, dry_run=dry_run
     )
-    report("PostgreSQL")
-    channels = affected["channel_id"]
-    found |= purge_tables(stores.engine, video_id, before, channels, dry_run=dry_run)
-    if stores.redis_url is not None:
-        report("Redis")
-        found["redis"] = purge_redis(stores.redis_url, affected, dry_run=dry_run)
     report("files")
     for name, directory in _directories(stores).items():
         found[name] = purge_parquet(directory, video_id, before, dry_run=dry_run)
     found["logs"] = purge_logs(stores.state_dir / "logs", video_id, before, dry_run=dry_run)
-    return found
+    if stores.redis_url is not None:
+        report("Redis")
+        found["redis"] = purge_redis(stores.redis_url, affected, dry_run=dry_run)
+    # Last: a purge that is cut short is done again, and only these rows tell whose online features
+    # go. Right after Redis, which a materialization could fill again from them.
+    report("PostgreSQL")
+    channels = affected["channel_id"]
+    return found | purge_tables(stores.engine, video_id, before, channels, dry_run=dry_run)
 
 
 def _directories(stores: Stores) -> dict[str, Path]:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from redis import Redis
+from redis import Redis, RedisError
 from sqlalchemy import text
 
 from feature_repo.bundle import (
@@ -23,6 +23,7 @@ from ingestion import purge_commands, purged_elsewhere
 from ingestion import warehouse as w
 from ingestion.feature_tables import build
 from ingestion.loading import load
+from ingestion.purging import Selection, Stores, purge
 from ingestion.replaying import replay
 from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
 
@@ -207,6 +208,22 @@ def test_collected_data_past_its_time_goes_and_imports_stay(
         assert redis.exists(key_encoder("video_id")(KEPT))
         assert not redis.exists(key_encoder("channel_id")(OLD_CHANNEL))
         assert redis.exists(key_encoder("channel_id")(CHANNEL))
+
+
+def test_a_purge_that_redis_cut_short_is_finished_by_the_next(
+    platform, warehouse, landing, redis_url, tmp_path
+):
+    past = Selection(before=NOON + 30 * DAY)
+    keys = (key_encoder("video_id")(OLD), key_encoder("channel_id")(OLD_CHANNEL))
+    away = Stores(warehouse, landing, "redis://127.0.0.1:1/0", tmp_path / "state")
+    with pytest.raises(RedisError):
+        purge(away, past, NOW, dry_run=False)
+    there = Stores(warehouse, landing, redis_url, tmp_path / "state")
+    told = purge(there, past, NOW, dry_run=False)
+
+    assert told.deleted["redis"] == 2
+    with Redis.from_url(redis_url) as redis:
+        assert not redis.exists(*keys)
 
 
 def _track_records(warehouse):
