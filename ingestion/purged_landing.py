@@ -1,7 +1,7 @@
 """Retention in the raw landing: old answers go; a video is cut out of the answers it is in."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import Engine, text
 
-from ingestion.landing import LandedBody, Landing
+from ingestion.landing import LandedBody, Landing, enveloped
 from ingestion.purged_files import PARQUET_MAGIC
 
 _POINTING = (
@@ -20,8 +20,12 @@ _POINTING = (
     "video_metadata_seen",
     "channel_snapshots",
     "quarantine",
-    "ingested_responses",
 )
+_CLAIM = text("""
+    INSERT INTO ingested_responses (raw_ref, world, ingested_at)
+    SELECT :new, world, ingested_at FROM ingested_responses WHERE raw_ref = :old
+    ON CONFLICT DO NOTHING
+""")
 
 
 def purge_landing(
@@ -68,19 +72,37 @@ def _purge_video(engine: Engine, landing: Landing, video_id: str, *, dry_run: bo
             continue
         rewritten = _without(body, video_id)
         if rewritten is not None:
-            new_ref = landing.put(
-                rewritten,
-                request=_forgetful(body.request, video_id),
-                headers=body.headers,
-                etag=body.etag,
-                fetched_at=body.fetched_at,
-                world=body.world,
-            )
-            if ref in times:
-                landing.put_manifest([new_ref], times[ref], body.world)
-            _point(engine, ref, new_ref)
+            _rewrite(engine, landing, body, rewritten, _forgetful(body.request, video_id), times)
         landing.delete(ref)
     return found
+
+
+def _rewrite(
+    engine: Engine,
+    landing: Landing,
+    body: LandedBody,
+    content: bytes,
+    request: Mapping[str, Any],
+    times: Mapping[str, datetime],
+) -> None:
+    """Land an answer as it is without a video, and point to it; doing it again changes nothing."""
+    ref = body.raw_ref
+    envelope: dict[str, Any] = {
+        "request": request,
+        "headers": body.headers,
+        "etag": body.etag,
+        "fetched_at": body.fetched_at,
+        "world": body.world,
+    }
+    new_ref, _ = enveloped(content, **envelope)
+    # Known under both names, and since when, before it is there: whoever finds it after this was
+    # cut short must not take it for an answer that was never brought in.
+    with engine.begin() as connection:
+        connection.execute(_CLAIM, {"new": new_ref, "old": ref})
+    if ref in times:
+        landing.put_manifest([new_ref], times[ref], body.world)
+    landing.put(content, **envelope)
+    _point(engine, ref, new_ref)
 
 
 def _tells_of(body: LandedBody, video_id: str) -> bool:

@@ -1,6 +1,7 @@
 """What may not be kept is deleted everywhere, what may be kept stays, and a certificate says so."""
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis, RedisError
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from feature_repo.bundle import (
     CONTRACT_FILE,
@@ -22,6 +24,7 @@ from feature_repo.online_layout import key_encoder
 from ingestion import purge_commands, purged_elsewhere
 from ingestion import warehouse as w
 from ingestion.feature_tables import build
+from ingestion.intake import Intake, as_stored
 from ingestion.loading import load
 from ingestion.purging import Selection, Stores, purge
 from ingestion.replaying import replay
@@ -115,6 +118,16 @@ def platform(warehouse, landing, redis_url, database_url, schema, tmp_path, monk
         return json.loads(outcome.stdout)
 
     return run
+
+
+@contextmanager
+def _without_table(warehouse, name):
+    """Let PostgreSQL fail where a table is used."""
+    with warehouse.begin() as connection:
+        connection.execute(text(f"ALTER TABLE {name} RENAME TO away"))
+    yield
+    with warehouse.begin() as connection:
+        connection.execute(text(f"ALTER TABLE away RENAME TO {name}"))
 
 
 def _everything(warehouse, landing, redis_url, tmp_path) -> str:
@@ -224,6 +237,30 @@ def test_a_purge_that_redis_cut_short_is_finished_by_the_next(
     assert told.deleted["redis"] == 2
     with Redis.from_url(redis_url) as redis:
         assert not redis.exists(*keys)
+
+
+def test_an_answer_whose_rewriting_was_cut_short_is_not_taken_for_a_new_one(
+    warehouse, landing, tmp_path
+):
+    asked = NOW - timedelta(hours=5)
+    request = {"method": "videos.batchGetStats", "id": f"{OLD},{KEPT}"}
+    ref = landing.put(_answer(OLD, KEPT).encode(), request=request, fetched_at=asked, world="real")
+    known = asked + timedelta(seconds=2)
+    Intake(warehouse, landing, clock=fixed_clock(known), world="real").bring_in(
+        [as_stored(landing.get(ref), known)]
+    )
+    stores = Stores(warehouse, landing, None, tmp_path / "state")
+    with _without_table(warehouse, "quarantine"), pytest.raises(ProgrammingError):
+        purge(stores, Selection(video_id=OLD), NOW, dry_run=False)
+    recovered = Intake(warehouse, landing, clock=fixed_clock(NOW), world="real").recover()
+    replay(warehouse, landing, fixed_clock(NOW))
+    purge(stores, Selection(video_id=OLD), NOW, dry_run=False)
+
+    assert recovered.read == 0
+    (left,) = w.read_snapshots(warehouse).to_pylist()
+    (rewritten,) = landing.refs()
+    assert (left["video_id"], left["ingested_at"]) == (KEPT, known)
+    assert left["raw_ref"] == rewritten != ref
 
 
 def _track_records(warehouse):
