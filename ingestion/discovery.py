@@ -33,7 +33,10 @@ def page_size(*, first_sight: bool) -> int:
 def new_uploads(
     page: ApiResponse, read_page: ReadPage, known: Known, *, first_sight: bool
 ) -> list[Upload]:
-    """Read uploads from the newest on and stop at the first that is known.
+    """Read uploads from the newest on and stop after the first page that holds a known one.
+
+    All that is new on that page is taken: a known video may be newer than unknown ones, where
+    somebody added it by hand.
 
     Args:
         page: The first page.
@@ -45,13 +48,9 @@ def new_uploads(
     for _ in range(_MAX_PAGES):
         listed = uploads(page.items)
         before = known([upload.video_id for upload in listed])
-        for upload in listed:
-            if upload.video_id not in before:
-                found.append(upload)
-            elif not first_sight:
-                return found
+        found += [upload for upload in listed if upload.video_id not in before]
         token = page.document.get("nextPageToken")
-        if token is None or first_sight:
+        if token is None or before or first_sight:
             break
         page = read_page(token)
     return found

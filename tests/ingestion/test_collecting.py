@@ -194,6 +194,20 @@ def test_new_uploads_are_found_within_a_day(
         assert target.added_at.timestamp() - published[video] < DAY.total_seconds()
 
 
+def test_an_upload_older_than_one_added_by_hand_is_found_too(
+    collector: Collector, emulator: RunningEmulator, warehouse: Engine, world: World
+) -> None:
+    collect_due(collector)
+    emulator.advance(world.start + 12 * DAY)
+    shown = [world.uploads(n, emulator.now().timestamp()) for n in range(len(world.channels.each))]
+    published = world.videos.published_at
+    both = next(u[:2] for u in shown if published[u[1]] > world.start.timestamp())
+    newest, older = (world.videos.video_ids[video] for video in both.tolist())
+    collector.add([newest])
+    collect_due(collector)
+    assert {older, newest} <= {t.target_id for t in load_targets(warehouse, "synthetic")}
+
+
 def test_a_video_that_disappears_is_given_up_after_two_checks(
     landing: Landing, world: World, warehouse: Engine
 ) -> None:
