@@ -18,7 +18,15 @@ from ingestion.landing import Landing
 from ingestion.leasing import Leases
 from ingestion.patience import through_outages
 from ingestion.quota import LIST, STATISTICS, QuotaLedger, reset_after
-from ingestion.sightings import discovered, fell, looked_at, require_found, video_count, view_count
+from ingestion.sightings import (
+    described,
+    discovered,
+    fell,
+    looked_at,
+    require_found,
+    video_count,
+    view_count,
+)
 from ingestion.targets import Kind, Target
 from ingestion.youtube import MAX_IDS, ApiResponse, PlaylistNotFound, YouTubeClient
 
@@ -224,7 +232,7 @@ class Collector:
             else:
                 views = view_count(item)
                 self._report.views_fell += fell(target, views)
-                self._keep(planner.observed(target, answer.fetched_at, views))
+                self._keep(planner.observed(described(target, item), answer.fetched_at, views))
 
     def _look_at_channels(self) -> None:
         """Ask for the counts of channels; a changed number of videos makes uploads due."""

@@ -1,6 +1,7 @@
 """What a look at YouTube means for the targets."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +44,18 @@ def discovered(upload: Upload, channel: Target, now: datetime) -> Target:
         channel_id=channel.target_id,
         published_at=upload.published_at,
     )
+
+
+def described(video: Target, item: dict[str, Any]) -> Target:
+    """Note whose video it is and since when, where only its id was known and the item tells it.
+
+    Without its age it would be looked at for ever, as often as a new one.
+    """
+    snippet = item.get("snippet", {})
+    if video.published_at is not None or not {"publishedAt", "channelId"} <= snippet.keys():
+        return video  # counts only, or what validation quarantines
+    published = datetime.fromisoformat(snippet["publishedAt"])
+    return replace(video, channel_id=snippet["channelId"], published_at=published)
 
 
 def video_count(channel: dict[str, Any]) -> int | None:

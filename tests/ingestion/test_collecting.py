@@ -1,3 +1,4 @@
+import asyncio
 import itertools
 import json
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from ingestion.quota import QuotaExhausted, QuotaLedger, usage
 from ingestion.targets import UnknownTarget, listing, load_targets
 from ingestion.warehouse import read_channels, read_metadata, read_snapshots
 from ingestion.youtube import GoogleYouTubeClient
+from serving.warehouse import Warehouse
 
 END = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -206,6 +208,27 @@ def test_an_upload_older_than_one_added_by_hand_is_found_too(
     collector.add([newest])
     collect_due(collector)
     assert {older, newest} <= {t.target_id for t in load_targets(warehouse, "synthetic")}
+
+
+def test_an_old_video_tracked_over_rest_is_looked_at_once_and_left_alone(
+    open_collector: Opener,
+    emulator: RunningEmulator,
+    warehouse: Engine,
+    database_url: str,
+    schema: str,
+    world: World,
+) -> None:
+    now = emulator.now()
+    video = int(world.visible(np.arange(len(world.videos.video_ids)), now.timestamp())[0])
+    video_id = world.videos.video_ids[video]
+    asyncio.run(Warehouse(database_url, schema).add_target("video", video_id, "synthetic", now))
+    collect_due(open_collector())
+    (target,) = load_targets(warehouse, "synthetic")
+    owner = world.channels.each[world.owner(video, now.timestamp())]
+    assert target.channel_id == owner.channel_id
+    assert target.published_at is not None
+    assert target.published_at.timestamp() == int(world.videos.published_at[video])
+    assert target.next_due_at > now + 3650 * DAY
 
 
 def test_a_video_that_disappears_is_given_up_after_two_checks(
