@@ -126,6 +126,8 @@ def missed(target: Target, at: datetime) -> Target:
 def uploads_read(channel: Target, at: datetime, published: Sequence[datetime]) -> Target:
     """Note that a channel's uploads were read; one that uploads often is read again soon.
 
+    Whether the channel is there, only its own counts tell: its missing checks stay.
+
     Args:
         channel: The channel.
         at: When they were read.
@@ -135,7 +137,7 @@ def uploads_read(channel: Target, at: datetime, published: Sequence[datetime]) -
     latest = sorted(published)[-10:]
     gap = (latest[-1] - latest[0]) / (len(latest) - 1) if len(latest) > 1 else longest
     due_at = at + min(max(gap, shortest), longest)
-    return replace(channel, last_observed_at=at, next_due_at=due_at, missing_checks=0)
+    return replace(channel, last_observed_at=at, next_due_at=due_at)
 
 
 def due(targets: Iterable[Target], now: datetime) -> list[VideoRequest]:

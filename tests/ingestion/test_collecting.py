@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine, text
 
-from ingestion import collect_commands
+from ingestion import collect_commands, planner
 from ingestion.collecting import (
     EmulatorClock,
     RetentionNotSet,
@@ -265,6 +265,21 @@ def test_a_video_that_disappears_is_given_up_after_two_checks(
     assert states[-1] == (2, True)
     assert listing([target])["videos"] == []
     assert read_snapshots(warehouse).num_rows >= 1
+
+
+def test_a_channel_that_is_not_there_is_given_up_after_two_checks(
+    open_collector: Opener,
+    emulator: RunningEmulator,
+    warehouse: Engine,
+    database_url: str,
+    schema: str,
+    world: World,
+) -> None:
+    rest, nobody = Warehouse(database_url, schema), "UC" + "a" * 22
+    asyncio.run(rest.add_target("channel", nobody, "synthetic", emulator.now()))
+    simulate(open_collector(), emulator, end=world.start + 2 * DAY)
+    (target,) = load_targets(warehouse, "synthetic")
+    assert (target.missing_checks, target.gone_at) == (2, world.start + planner.CHANNEL_EVERY)
 
 
 def test_used_up_quota_stops_collection_and_keeps_what_is_there(
