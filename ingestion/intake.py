@@ -123,15 +123,27 @@ class Intake:
         refs = [ref for day in days for ref in self._landing.refs_of(day)]
         for first in range(0, len(refs), _AT_ONCE):
             part = refs[first : first + _AT_ONCE]
-            with self._engine.connect() as connection:
-                known = set(connection.scalars(_KNOWN, {"refs": part}))
+            known = self._known(part)
             bodies = self._landing.get_each([ref for ref in part if ref not in known])
             bodies = [body for body in bodies if self._is_ours(body, now)]
             if bodies:
                 total += self.bring_in([as_stored(body, now) for body in bodies])
-        with self._engine.begin() as connection:
-            connection.execute(_FORGET, {"before": now - timedelta(days=2 * _RECOVERED_DAYS)})
+        self._forget(now - timedelta(days=2 * _RECOVERED_DAYS))
         return total
+
+    def _known(self, refs: Sequence[str]) -> set[str]:
+        def read() -> set[str]:
+            with self._engine.connect() as connection:
+                return set(connection.scalars(_KNOWN, {"refs": refs}))
+
+        return through_outages(read)
+
+    def _forget(self, before: datetime) -> None:
+        def delete() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(_FORGET, {"before": before})
+
+        through_outages(delete)
 
     def _is_ours(self, body: LandedBody, now: datetime) -> bool:
         collected = body.world == self._world and "method" in body.request

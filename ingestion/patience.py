@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import DBAPIError, OperationalError
+import psycopg2
+from sqlalchemy.exc import DBAPIError
 
 from ingestion.errors import WarehouseUnavailable
 
@@ -33,7 +34,7 @@ def through_outages(
     for number in range(tries):
         try:
             return act()
-        except DBAPIError as error:
+        except (DBAPIError, psycopg2.Error) as error:
             if not is_outage(error):
                 raise
             if number == tries - 1:
@@ -44,12 +45,18 @@ def through_outages(
     raise AssertionError("unreachable")
 
 
-def is_outage(error: DBAPIError) -> bool:
-    """Tell a server that is gone or starting from one that refuses what it was told."""
-    if error.connection_invalidated:
+def is_outage(error: DBAPIError | psycopg2.Error) -> bool:
+    """Tell a server that is gone or starting from one that refuses what it was told.
+
+    What COPY meets is psycopg2's own error: SQLAlchemy does not see it.
+    """
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    if not isinstance(error, OperationalError):
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, psycopg2.InterfaceError):
+        return True  # the connection is closed already
+    if not isinstance(cause, psycopg2.OperationalError):
         return False
-    state = getattr(error.orig, "pgcode", None)
+    state = cause.pgcode
     # 57P..: shutting down, crashed, starting; 08...: the connection; none: there is no server.
     return state is None or state.startswith(("57P", "08"))
