@@ -14,6 +14,7 @@ from redis.retry import Retry
 from feature_repo.online_writer import ViewLayout, write
 from ingestion.feature_tables import compute, upsert
 from ingestion.online_expiry import Expiry
+from ingestion.patience import through_outages
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -42,11 +43,12 @@ class Pusher:
 
     Redis is written first, so that a forecast knows the observation at once; then the feature
     tables, so that history knows it too. Where Redis does not answer, collection goes on: what
-    could not be pushed is tried again after the next batch, and materialized at the latest.
+    could not be pushed is tried again after the next batch, and materialized at the latest. Where
+    PostgreSQL does not answer, it is waited for.
 
     Attributes:
         total: What was pushed so far.
-        behind: How many videos and channels are observed but not online.
+        behind: How many videos and channels are observed but not pushed.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Pusher:
 
     @property
     def behind(self) -> int:
-        """How many videos and channels are observed but not online."""
+        """How many videos and channels are observed but not pushed."""
         return len(self._videos) + len(self._channels)
 
     def __call__(self, video_ids: set[str], channel_ids: set[str]) -> None:
@@ -109,8 +111,9 @@ class Pusher:
         if self._client is None or not self.behind:
             return
         began = monotonic()
-        tables = compute(self._engine, sorted(self._videos), sorted(self._channels))
-        expiry, online = self._expiry(), 0
+        video_ids, channel_ids = sorted(self._videos), sorted(self._channels)
+        tables = through_outages(lambda: compute(self._engine, video_ids, channel_ids))
+        expiry, online, is_online = self._expiry(), 0, True
         try:
             for name, rows in tables.items():
                 view = ViewLayout.of(name)
@@ -118,10 +121,12 @@ class Pusher:
                 online += write(self._client, rows, view, lifetimes).written
         except RedisError as error:
             _log.warning("%d videos and channels are not online yet: %s", self.behind, error)
-        else:
-            self._videos, self._channels = set(), set()
+            is_online = False
         self.total.online += online
-        self.total.offline += sum(upsert(self._engine, tables).values())
+        upserted = through_outages(lambda: upsert(self._engine, tables))
+        self.total.offline += sum(upserted.values())
+        if is_online:
+            self._videos, self._channels = set(), set()
         self.total.seconds += monotonic() - began
 
     def finish(self) -> dict[str, float] | None:

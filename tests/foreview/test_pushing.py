@@ -8,6 +8,8 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import IntegrityError
 
 from feature_repo import schemas
 from feature_repo.bundle import bundle_digest
@@ -23,6 +25,7 @@ from ingestion.pushing import Pusher
 from serving.app import run_in_thread
 from serving.registry import model_name
 from serving.settings import ServingSettings
+from tests.reliability.tcp_proxy import proxied
 from tests.serving.bundles import copy_bundle, write_bundle
 from tests.serving.conftest import register
 
@@ -131,6 +134,44 @@ def test_a_store_that_is_away_stops_no_collection_and_is_caught_up_with(
         assert pusher.finish()["behind"] == 0
     pushed = dump(online)
     assert built(engine, online)[1] == pushed
+
+
+def test_an_outage_of_postgresql_is_waited_for_wherever_it_begins(
+    engine, emulator, collecting, online, database_url, schema
+):
+    with proxied(make_url(database_url).port, seed=1) as proxy:
+        behind = warehouse.open_warehouse(proxy.before(database_url), schema)
+
+        def outage():
+            behind.dispose()
+            proxy.broken = 0
+            proxy.refuse_for(0.3)
+
+        pusher = Pusher(behind, online, outage, when="at the end")
+        emulator.advance(END - timedelta(days=4))
+        collect_due(collecting(pusher))
+        outage()  # before features are computed; the other comes before they are written
+        assert pusher.finish()["behind"] == 0
+        assert proxy.broken > 0
+        behind.dispose()
+    pushed, tables = dump(online), stored(engine)
+    assert (tables, pushed) == built(engine, online)
+
+
+def test_what_the_tables_refused_is_pushed_again(engine, emulator, collecting, online):
+    pusher = Pusher(engine, online, when="at the end")
+    emulator.advance(END - timedelta(days=4))
+    collect_due(collecting(pusher))
+    refuse = "ALTER TABLE video_performance ADD CONSTRAINT closed CHECK (false) NOT VALID"
+    with engine.begin() as connection:
+        connection.execute(text(refuse))
+    with pytest.raises(IntegrityError):
+        pusher.push()
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE video_performance DROP CONSTRAINT closed"))
+    assert pusher.finish()["behind"] == 0
+    tables = stored(engine)
+    assert tables == built(engine, online)[0]
 
 
 def test_nothing_is_pushed_where_there_is_no_online_store(engine):

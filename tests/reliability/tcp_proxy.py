@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from sqlalchemy import make_url
+
 HEALTHY, REFUSING, RESETTING, STALLING = "healthy", "refusing", "resetting", "stalling"
 
 
@@ -23,6 +25,17 @@ class TcpProxy:
     def address(self) -> str:
         """The address of the proxy, as HTTP."""
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def before(self, database_url: str) -> str:
+        """Give the URL of a database with the proxy in the place of its server."""
+        port = self._listener.getsockname()[1]
+        url = make_url(database_url).set(host="127.0.0.1", port=port)
+        return url.render_as_string(hide_password=False)
+
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse new connections for a while from now on."""
+        self.mode = REFUSING
+        threading.Timer(seconds, setattr, (self, "mode", HEALTHY)).start()
 
     def serve(self) -> None:
         """Accept connections until closed."""

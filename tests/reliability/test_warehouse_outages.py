@@ -1,8 +1,6 @@
 """PostgreSQL is away for a moment: whoever works with it waits, and does what it was about to."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +17,7 @@ from ingestion.landing import Landing
 from ingestion.patience import through_outages
 from ingestion.warehouse import open_warehouse
 from ingestion.youtube import GoogleYouTubeClient
-from tests.reliability.tcp_proxy import HEALTHY, REFUSING, TcpProxy, proxied
+from tests.reliability.tcp_proxy import TcpProxy, proxied
 
 END = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -55,23 +53,9 @@ def proxy(database_url: str) -> Iterator[TcpProxy]:
 @pytest.fixture
 def engine(proxy: TcpProxy, database_url: str, schema: str) -> Iterator[Engine]:
     """The warehouse behind the proxy."""
-    port = int(proxy.address.rsplit(":", 1)[1])
-    behind = make_url(database_url).set(host="127.0.0.1", port=port)
-    one = open_warehouse(behind.render_as_string(hide_password=False), schema)
+    one = open_warehouse(proxy.before(database_url), schema)
     yield one
     one.dispose()
-
-
-@contextmanager
-def away_for_a_moment(proxy: TcpProxy, engine: Engine) -> Iterator[None]:
-    """Refuse connections while what is inside begins."""
-    engine.dispose()
-    proxy.mode = REFUSING
-    back = threading.Timer(0.5, setattr, (proxy, "mode", HEALTHY))
-    back.start()
-    yield
-    back.join()
-    assert proxy.broken > 0
 
 
 @pytest.mark.parametrize("landed", [0, 1])
@@ -101,8 +85,9 @@ def test_a_watching_collector_outlives_an_outage_at_the_start_of_a_round(
         )
     emulator.advance(emulator.now() + timedelta(hours=1))
     collector = Collector(engine, client, landing, clock=emulator.now, world="synthetic")
-    with away_for_a_moment(proxy, engine):
-        report = watch(collector, emulator.now, tell=pytest.fail, pause=interrupt)
+    proxy.refuse_for(0.5)
+    report = watch(collector, emulator.now, tell=pytest.fail, pause=interrupt)
+    assert proxy.broken > 0
     assert report.ingested.loaded == landed
 
 
