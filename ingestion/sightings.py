@@ -51,11 +51,17 @@ def described(video: Target, item: dict[str, Any]) -> Target:
 
     Without its age it would be looked at for ever, as often as a new one.
     """
-    snippet = item.get("snippet", {})
-    if video.published_at is not None or not {"publishedAt", "channelId"} <= snippet.keys():
+    if video.published_at is not None:
+        return video
+    try:
+        snippet = item["snippet"]
+        published = datetime.fromisoformat(snippet["publishedAt"])
+        channel_id = str(snippet["channelId"])
+    except (KeyError, TypeError, ValueError):
         return video  # counts only, or what validation quarantines
-    published = datetime.fromisoformat(snippet["publishedAt"])
-    return replace(video, channel_id=snippet["channelId"], published_at=published)
+    if published.tzinfo is None:
+        return video
+    return replace(video, channel_id=channel_id, published_at=published)
 
 
 def video_count(channel: dict[str, Any]) -> int | None:

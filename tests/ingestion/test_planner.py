@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestion import planner
+from ingestion.sightings import described
 from ingestion.targets import Reference, Target, UnknownTarget, parse_reference
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -100,3 +101,14 @@ def test_ids_handles_and_addresses_are_understood(written: str, expected: Refere
 def test_anything_else_is_refused(written: str) -> None:
     with pytest.raises(UnknownTarget):
         parse_reference(written)
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [{}, None, [], {"publishedAt": "yesterday", "channelId": "UC-1"},
+     {"publishedAt": "2026-05-01T00:00:00", "channelId": "UC-1"}, {"publishedAt": 3}],
+)  # fmt: skip
+def test_an_item_that_does_not_tell_an_age_leaves_the_target_as_it_was(snippet: object) -> None:
+    target = Target("video", "v", "synthetic", NOW, NOW)
+    assert described(target, {"id": "v", "snippet": snippet}) == target
+    assert described(target, {"id": "v"}) == target
