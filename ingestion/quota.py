@@ -1,14 +1,18 @@
 """The quota ledger: units used per bucket and Pacific day, charged before each call."""
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from feature_repo.clock import Clock
 from ingestion.errors import IngestionError
-from ingestion.patience import through_outages
+from ingestion.patience import is_outage, through_outages
+
+_log = logging.getLogger(__name__)
 
 PACIFIC = ZoneInfo("America/Los_Angeles")
 LIST, STATISTICS, SEARCH = "list", "batchGetStats", "search"
@@ -74,7 +78,8 @@ class QuotaLedger:
     An emulator's units are not YouTube's: they are counted in buckets of their own.
 
     Units are charged in small blocks, so that not every call waits for a commit. A process that
-    dies leaves at most a block charged and unused; `close` gives the rest back.
+    dies leaves at most a block charged and unused; `close` gives the rest back, unless it loses its
+    connection just then.
 
     Args:
         engine: The warehouse.
@@ -139,7 +144,18 @@ class QuotaLedger:
         held, self._held = self._held, {}
         for (bucket, _), units in held.items():
             if units and self._day is not None:
-                self._execute(_GIVE_BACK, bucket, self._day, units=units)
+                self._give_back(bucket, self._day, units)
+
+    def _give_back(self, bucket: str, day: date, units: int) -> None:
+        """Give units back at most once: twice, and some that were used could be used again."""
+        asked = {"bucket": bucket_name(bucket, self._world), "day": day, "units": units}
+        try:
+            with through_outages(self._engine.connect) as connection, connection.begin():
+                connection.execute(_GIVE_BACK, asked)
+        except DBAPIError as error:
+            if not is_outage(error):
+                raise
+            _log.warning("%d units of %s may not have been given back: %s", units, bucket, error)
 
     def _take(self, bucket: str, units: int, urgent: bool) -> bool:
         assert self._day is not None

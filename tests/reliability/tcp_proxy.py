@@ -9,6 +9,9 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import make_url
 
 HEALTHY, REFUSING, RESETTING, STALLING = "healthy", "refusing", "resetting", "stalling"
+# The next commit is done, and nobody hears of it.
+LOSING_A_COMMIT = "losing a commit"
+_COMMITTED = b"C\x00\x00\x00\x0bCOMMIT\x00"  # as PostgreSQL says it
 
 
 class TcpProxy:
@@ -67,6 +70,12 @@ class TcpProxy:
                 if self.mode == RESETTING and self._random.random() < 0.5:
                     self.broken += 1
                     sink.sendall(data[: len(data) // 2])
+                    for one in (source, sink):
+                        one.shutdown(socket.SHUT_RDWR)
+                    return
+                if self.mode == LOSING_A_COMMIT and _COMMITTED in data:
+                    self.broken += 1
+                    self.mode = HEALTHY
                     for one in (source, sink):
                         one.shutdown(socket.SHUT_RDWR)
                     return

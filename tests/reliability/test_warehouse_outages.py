@@ -1,6 +1,7 @@
 """PostgreSQL is away for a moment: whoever works with it waits, and does what it was about to."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from ingestion.emulator.running import RunningEmulator, running_emulator
 from ingestion.emulator.world import World, synthetic_world
 from ingestion.landing import Landing
 from ingestion.patience import through_outages
+from ingestion.quota import QuotaLedger, usage
 from ingestion.warehouse import open_warehouse
 from ingestion.youtube import GoogleYouTubeClient
-from tests.reliability.tcp_proxy import TcpProxy, proxied
+from tests.reliability.tcp_proxy import LOSING_A_COMMIT, TcpProxy, proxied
 
 END = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -99,3 +101,25 @@ def test_a_copy_whose_connection_is_lost_is_repeated(engine: Engine) -> None:
             return copy_out(connection, queries.pop(), [], pa.schema([("n", pa.int64())]))
 
     assert through_outages(read).to_pylist() == [{"n": 1}]
+
+
+def test_units_are_given_back_once_when_nobody_hears_that_they_were(
+    proxy: TcpProxy, engine: Engine
+) -> None:
+    first, second = (QuotaLedger(engine, lambda: END, world="real", block=20) for _ in range(2))
+    first.charge()
+    with closing(second):
+        second.charge()
+        proxy.mode = LOSING_A_COMMIT
+        first.close()
+        assert proxy.broken == 1
+    assert {b.bucket: b.used for b in usage(engine, END)}["list"] == 2
+
+
+def test_units_are_given_back_after_an_outage(proxy: TcpProxy, engine: Engine) -> None:
+    with closing(QuotaLedger(engine, lambda: END, world="real", block=20)) as ledger:
+        ledger.charge()
+        engine.dispose()
+        proxy.refuse_for(0.5)
+    assert proxy.broken > 0
+    assert {b.bucket: b.used for b in usage(engine, END)}["list"] == 1
