@@ -155,5 +155,13 @@ def read_contract(directory: Path) -> Contract:
 
 
 def read_intervals(directory: Path) -> Intervals:
-    """Read the calibrated offsets of a bundle."""
-    return Intervals.model_validate_json((directory / INTERVALS_FILE).read_bytes())
+    """Read the calibrated offsets of a bundle.
+
+    Raises:
+        BundleError: They cannot be read, or have another shape than this version knows.
+    """
+    path = directory / INTERVALS_FILE
+    try:
+        return Intervals.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} does not hold the offsets of a bundle: {error}") from error

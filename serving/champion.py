@@ -124,9 +124,9 @@ class Champion(Generic[M]):
         except (RegistryError, RegistryUnreachable, OSError) as error:
             self._tell(f"{version.name} version {version.version} could not be fetched: {error}")
         else:
-            self._cache.mark_served(directory, version)
             self._swap(model, version, directory, is_confirmed=True)
             self.problem = None
+            self._note_served(version, directory)
 
     async def _load_cached(self) -> None:
         found = self._cache.newest(self.names)
@@ -153,6 +153,16 @@ class Champion(Generic[M]):
         if self._is_main:
             self._metrics.model_info.labels = (model.version, model.world)
         _log.info("serving %s version %s (%s)", version.name, version.version, model.digest[:12])
+
+    def _note_served(self, version: ModelVersion, directory: Path) -> None:
+        # Only a start without a registry reads the note: a full disk is no reason not to serve.
+        try:
+            self._cache.mark_served(directory, version)
+        except OSError as error:
+            _log.warning(
+                "%s version %s is served, but the cache cannot note it: %s",
+                version.name, version.version, error,
+            )  # fmt: skip
 
     def _tell(self, problem: str) -> None:
         if problem != self.problem:

@@ -112,10 +112,17 @@ def write_draft_bundle(directory: Path, world: str, seed: int = 7) -> bundle.Con
     return contract
 
 
-def copy_bundle(source: Path, directory: Path, world: str, seed: int = 7) -> bundle.Contract:
-    """Copy a bundle into another world, with a digest of its own per seed."""
+def copy_bundle(
+    source: Path, directory: Path, world: str, seed: int = 7, intervals: bytes | None = None
+) -> bundle.Contract:
+    """Copy a bundle into another world, with a digest of its own per seed, or other intervals."""
     shutil.copytree(source, directory)
     contract = bundle.read_contract(source).model_copy(update={"world": world, "seed": seed})
+    if intervals is not None:
+        (directory / bundle.INTERVALS_FILE).write_bytes(intervals)
+        contract.digests[bundle.INTERVALS_FILE] = bundle.file_digest(
+            directory / bundle.INTERVALS_FILE
+        )
     (directory / bundle.CONTRACT_FILE).write_text(contract.model_dump_json())
     return contract
 

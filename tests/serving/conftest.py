@@ -315,9 +315,9 @@ def own_world():
 def publish(trained, tmp_path, mlflow_uri, own_world):
     """A way to register a champion of the test's world; gives its digest."""
 
-    def published(seed, *, is_damaged=False, form="run", **tags):
-        directory = tmp_path / f"bundle-{seed}"
-        contract = copy_bundle(trained, directory, own_world, seed)
+    def published(seed, *, is_damaged=False, intervals=None, form="run", **tags):
+        directory = tmp_path / f"bundle-{seed}-{secrets.token_hex(4)}"
+        contract = copy_bundle(trained, directory, own_world, seed, intervals)
         if is_damaged:
             with (directory / MODEL_FILE).open("ab") as file:
                 file.write(b"damage")

@@ -142,6 +142,36 @@ def test_a_damaged_cache_is_fetched_anew(own_settings, publish):
         assert httpx.get(f"{server.address}/v1/model").json()["digest"] == digest
 
 
+def test_a_champion_is_served_and_followed_although_the_cache_cannot_note_it(
+    own_settings, publish, caplog
+):
+    first = publish(1)
+    with started(own_settings) as server, httpx.Client(base_url=server.address) as client:
+        note = own_settings.state_dir / "models" / first / "version.json"
+        note.unlink()
+        note.mkdir()  # no file takes its place, as on a full disk
+        second = publish(2)
+        until(lambda: client.get("/v1/model").json()["digest"] == second)
+        publish(1)
+        until(lambda: client.get("/v1/model").json()["digest"] == first)
+        third = publish(3)
+        until(lambda: client.get("/v1/model").json()["digest"] == third)
+        assert client.get("/v1/model").json()["problem"] is None
+    assert "the cache cannot note it" in caplog.text
+
+
+def test_a_champion_of_a_newer_shape_is_refused_and_the_next_one_served(own_settings, publish):
+    first = publish(1)
+    with started(own_settings) as server, httpx.Client(base_url=server.address) as client:
+        publish(2, intervals=b'{"tables": {}, "told_by_a_newer_version": 1}')
+        until(lambda: client.get("/v1/model").json()["problem"])
+        described = client.get("/v1/model").json()
+        assert described["digest"] == first
+        assert "refused" in described["problem"]
+        third = publish(3)
+        until(lambda: client.get("/v1/model").json()["digest"] == third)
+
+
 def test_an_emulators_clock_is_followed(own_settings, own_video, publish):
     from datetime import timedelta
 
