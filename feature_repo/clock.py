@@ -4,7 +4,7 @@ import json
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
-from urllib.error import URLError
+from http.client import HTTPException
 
 Clock = Callable[[], datetime]
 
@@ -61,7 +61,8 @@ def _emulator_time(address: str) -> datetime:
     try:
         with urllib.request.urlopen(f"{address}/emulator/clock", timeout=5) as response:
             return parse_instant(json.load(response)["now"])
-    except URLError as error:
+    # A half-closed connection, a silent one and an answer of something else are no URLError.
+    except (OSError, HTTPException, ValueError, KeyError, TypeError) as error:
         raise InvalidClock(
             f"no emulator answers at {address}: start `foreview emulate` or change FOREVIEW_CLOCK"
         ) from error
