@@ -1,5 +1,6 @@
 """The API over HTTP: parse, call, return."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -37,6 +38,7 @@ from serving.receipts import kept_receipt, receipt_features
 from serving.registry import model_name
 
 JSON = "application/json"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _PROBLEMS = {
     404: "Unknown",
@@ -122,10 +124,15 @@ def batch_body(video_ids: Sequence[str], outcomes: Sequence[Outcome]) -> bytes:
     entries = [
         outcome.answer
         if isinstance(outcome, ForecastRecord)
-        else orjson.dumps({"video_id": video_id, "error": outcome.body()})
+        else orjson.dumps({"video_id": _readable(video_id), "error": outcome.body()})
         for video_id, outcome in zip(video_ids, outcomes, strict=True)
     ]
     return b'{"forecasts":[' + b",".join(entries) + b"]}"
+
+
+def _readable(text: str) -> str:
+    # JSON may name half a surrogate pair; UTF-8 and most readers of JSON have no such character.
+    return _SURROGATE.sub("\ufffd", text)
 
 
 @api.get(

@@ -158,6 +158,21 @@ def test_many_videos_are_forecast_as_each_alone(client, store, world):
         assert without_id(alone) == without_id(entry)
 
 
+def test_an_id_that_no_text_can_hold_fails_no_other_id(client, video):
+    response = client.post(
+        "/v1/forecasts",
+        content=f'{{"video_ids": ["{video}", "half \\ud83d"]}}',
+        headers={"content-type": "application/json"},
+    )
+    assert response.status_code == 200
+    ForecastBatch.model_validate_json(response.content)
+    answered, refused = response.json()["forecasts"]
+    assert answered["video_id"] == video
+    assert "metrics" in answered
+    assert refused["video_id"] == "half \ufffd"
+    assert refused["error"]["code"] == "invalid_video_id"
+
+
 def without_id(answer):
     return {key: value for key, value in answer.items() if key != "forecast_id"}
 
