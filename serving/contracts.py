@@ -1,6 +1,6 @@
 """The public API: what a forecast request may say and what an answer holds."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,6 +12,9 @@ from feature_repo.targets import MAX_HORIZON_DAYS, METRICS
 VIDEO_ID_PATTERN = "^[A-Za-z0-9_-]{11}$"
 MAX_IDS = 1000
 DEFAULT_DAYS = (1, 7, 30)
+# YouTube is no older, and no offset or horizon leads from here past an end of the calendar.
+FIRST_PLANNED_AT = datetime(2005, 1, 1, tzinfo=UTC)
+LAST_PLANNED_AT = datetime(2100, 1, 1, tzinfo=UTC)
 
 MetricName = Literal["views", "likes", "comments"]
 Reason = Literal["horizon_not_supported", "count_hidden", "metric_not_supported"]
@@ -221,7 +224,10 @@ class Variant(_Contract):
     category_id: int | None = Field(None, ge=1, le=99, strict=True, examples=[26])
     duration_seconds: float | None = Field(None, gt=0, le=86_400 * 12, examples=[754])
     planned_at: AwareDatetime | None = Field(
-        None, description="Planned publication, with its UTC offset; now if not given"
+        None,
+        ge=FIRST_PLANNED_AT,
+        le=LAST_PLANNED_AT,
+        description="Planned publication, with its UTC offset, from 2005 to 2100; now if not given",
     )
 
 

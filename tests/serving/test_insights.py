@@ -127,11 +127,20 @@ def test_a_draft_of_an_unknown_channel_is_told(client):
 @pytest.mark.parametrize(
     "change",
     [{"title": ""}, {"title": "x" * 101}, {"planned_at": "2026-03-01T00:00:00"}, {"tags": ["a\nb"]},
-     {"duration_seconds": -1}, {"category_id": "music"}, {"more": 1}, {"channel_id": "me"}],
+     {"duration_seconds": -1}, {"category_id": "music"}, {"more": 1}, {"channel_id": "me"},
+     {"planned_at": "9999-12-20T00:00:00Z"}, {"planned_at": "0001-01-01T00:00:00+14:00"},
+     {"planned_at": "2004-12-31T23:59:59Z"}, {"planned_at": "2100-01-01T00:00:01Z"}],
 )  # fmt: skip
 def test_a_draft_that_cannot_be_is_told(client, channel, change):
     response = client.post("/v1/drafts/forecast", json=draft(channel) | change)
     assert problem(response) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize("planned_at", ["2005-01-01T14:00:00+14:00", "2100-01-01T00:00:00Z"])
+def test_a_draft_is_forecast_as_far_as_plans_may_go(client, channel, draft_champion, planned_at):
+    response = client.post("/v1/drafts/forecast", json=draft(channel, planned_at=planned_at))
+    assert response.status_code == 200
+    assert DraftForecast.model_validate_json(response.content).as_of.year in (2005, 2100)
 
 
 def test_variants_are_ranked_or_not_told_apart(client, channel):
