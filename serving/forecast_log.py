@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import re
+import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -39,6 +42,8 @@ _GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _FLUSH_SECONDS = 3.0
 _CONNECT_SECONDS = 2
+_WRITE_SECONDS = 10.0
+_NOTICE_SECONDS = 0.1
 _ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 _log = logging.getLogger(__name__)
@@ -113,7 +118,7 @@ class ForecastRecord:
 
 
 class _Row(NamedTuple):
-    """A record as it goes to PostgreSQL, and when it came, by the event loop's clock."""
+    """A record as it goes to PostgreSQL, and when it came, by a clock that never goes back."""
 
     came_at: float
     layout: VectorLayout
@@ -127,13 +132,22 @@ class ForecastLog:
     entries wait; once the queue is full the newest are dropped, and counted.
     """
 
-    def __init__(self, url: str, schema: str, capacity: int, metrics: ServingMetrics) -> None:
+    def __init__(
+        self,
+        url: str,
+        schema: str,
+        capacity: int,
+        metrics: ServingMetrics,
+        write_seconds: float = _WRITE_SECONDS,
+    ) -> None:
         self._url, self._schema = url, schema
         self._capacity = capacity
+        self._write_seconds = write_seconds
         self._metrics = metrics
         self._fresh: deque[ForecastRecord] = deque()
         self._queue: deque[_Row] = deque()
         self._metrics.log_queued.set_function(self._waiting)
+        self._metrics.log_lag.set_function(self._lag)
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -160,6 +174,9 @@ class ForecastLog:
         if self._task is not None:
             _, unfinished = await asyncio.wait([self._task], timeout=_FLUSH_SECONDS)
             for task in unfinished:
+                # Cancelled on a connection, psycopg would first ask the server to stop.
+                self._cut()
+                await asyncio.wait([task], timeout=_NOTICE_SECONDS)
                 task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._waiting():
@@ -197,6 +214,13 @@ class ForecastLog:
     def _waiting(self) -> int:
         return len(self._fresh) + len(self._queue)
 
+    def _lag(self) -> float:
+        """Give the age of the oldest waiting row, in seconds; a scrape asks from another thread."""
+        try:
+            return monotonic() - self._queue[0].came_at
+        except IndexError:
+            return 0.0
+
     def _encode(self) -> None:
         """Make rows of entries that just came, a few in a round of the loop.
 
@@ -207,7 +231,7 @@ class ForecastLog:
         if self._fresh:
             loop.call_soon(self._encode)
         self._wake.set()
-        self._queue += [_Row(loop.time(), entry.layout, entry.row()) for entry in came]
+        self._queue += [_Row(monotonic(), entry.layout, entry.row()) for entry in came]
 
     async def _write(self) -> None:
         while self._waiting() or not self._stopping.is_set():
@@ -252,17 +276,26 @@ class ForecastLog:
             self._queue.popleft()
         if written:
             self._metrics.log_written.inc(written)
-            self._metrics.log_lag.set(asyncio.get_running_loop().time() - batch[0].came_at)
 
     async def _copy(self, batch: Sequence[_Row]) -> None:
-        """Write rows in one statement: all of them, or none."""
+        """Write rows in one statement: all of them, or none, and within so many seconds."""
         if not batch:
             return
         if self._connection is None or self._connection.closed:
-            self._connection, self._known_layouts = await self._connect(), set()
+            async with asyncio.timeout(self._write_seconds):
+                self._connection, self._known_layouts = await self._connect(), set()
+        cutting = asyncio.get_running_loop().call_later(self._write_seconds, self._cut)
+        try:
+            await self._copy_over(self._connection, batch)
+        finally:
+            cutting.cancel()
+
+    async def _copy_over(
+        self, connection: psycopg.AsyncConnection[Any], batch: Sequence[_Row]
+    ) -> None:
         layouts = {row.layout.id: row.layout for row in batch}
         for name in layouts.keys() - self._known_layouts:
-            await self._connection.execute(
+            await connection.execute(
                 "INSERT INTO vector_layouts VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 [name, list(layouts[name].columns)],
             )
@@ -271,7 +304,7 @@ class ForecastLog:
             sql.SQL(", ").join(map(sql.Identifier, _WRITTEN))
         )
         async with (
-            self._connection.cursor() as cursor,
+            connection.cursor() as cursor,
             cursor.copy(command) as copy,
         ):
             await copy.write(binary_copy.HEAD)
@@ -289,6 +322,19 @@ class ForecastLog:
             sql.SQL("SET search_path TO {}").format(sql.Identifier(self._schema))
         )
         return connection
+
+    def _cut(self) -> None:
+        """End a connection whose database vanished without a word: what waits on it fails at once.
+
+        A timeout will not do: cancelled, psycopg sends the database a last word and waits for its
+        answer, in a COPY for as long as TCP does.
+        """
+        if self._connection is not None and not self._connection.closed:
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(fileno=os.dup(self._connection.fileno())) as shared,
+            ):
+                shared.shutdown(socket.SHUT_RDWR)
 
     async def _disconnect(self) -> None:
         if self._connection is not None:

@@ -117,7 +117,7 @@ class ServingMetrics:
         )
         self.log_lag = Gauge(
             "forecast_log_lag_seconds",
-            "How long the oldest forecast of the last batch waited to be logged",
+            "How long the oldest forecast that waits to be logged has waited; 0 when none waits",
             registry=self.registry,
         )
 

@@ -1,6 +1,8 @@
 """Receipts in PostgreSQL: written in its binary format, read as they were; also those of before."""
 
 import asyncio
+import time
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -11,6 +13,7 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import text
 
 import ingestion
@@ -153,6 +156,106 @@ def test_what_the_database_refuses_takes_no_other_receipt_with_it(database_url, 
     assert "forecast_log_written_total 29.0" in told
     assert "forecast_log_lost_total 1.0" in told
     assert "forecast_log_queued 0.0" in told
+
+
+class Vanishing:
+    """A way to PostgreSQL on which every byte is lost from some moment on, without a word."""
+
+    def __init__(self, url):
+        self._real = conninfo_to_dict(url)
+        self.connections = 0
+        self.is_away = False
+
+    async def handle(self, reader, writer):
+        self.connections += 1
+        host, port = self._real["host"], self._real.get("port", "5432")
+        opened = (
+            asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+            if host.startswith("/")
+            else asyncio.open_connection(host, int(port))
+        )
+        there, back = await opened
+        try:
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        finally:
+            writer.close()
+            back.close()
+
+    async def _pump(self, source, sink):
+        while data := await source.read(65_536):
+            if not self.is_away:
+                sink.write(data)
+        sink.close()
+
+
+@asynccontextmanager
+async def vanishing(url):
+    way = Vanishing(url)
+    listener = await asyncio.start_server(way.handle, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    given = {"host": "127.0.0.1", "hostaddr": "127.0.0.1", "port": port}
+    async with listener:
+        yield way, make_conninfo(url, **given, sslmode="disable", gssencmode="disable")
+
+
+def sample(metrics, name):
+    lines = metrics.text().decode().splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])
+
+
+async def until(happened, seconds=15.0):
+    end = time.perf_counter() + seconds
+    while not happened():
+        assert time.perf_counter() < end, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+def test_a_database_that_vanishes_without_a_word_is_given_up_on_and_no_row_lost(
+    database_url, schema
+):
+    metrics, ids = ServingMetrics(), [str(UUID(int=at)) for at in range(30)]
+
+    async def write():
+        async with vanishing(database_url) as (way, url):
+            log = ForecastLog(url, schema, 100, metrics, write_seconds=0.5)
+            await log.start()
+            log.append(record(forecast_id=ids[0]))
+            await until(lambda: sample(metrics, "forecast_log_written_total") == 1)
+            assert sample(metrics, "forecast_log_lag_seconds") == 0
+            way.is_away = True
+            for one in ids[1:]:
+                log.append(record(forecast_id=one))
+            await until(lambda: sample(metrics, "forecast_log_lag_seconds") > 1)
+            way.is_away = False
+            await until(lambda: sample(metrics, "forecast_log_written_total") == 30)
+            assert sample(metrics, "forecast_log_lag_seconds") == 0
+            await log.stop()
+            assert way.connections > 1
+
+    asyncio.run(write())
+    with psycopg.connect(database_url) as connection:
+        query = f"SELECT forecast_id::text FROM {schema}.forecast_log ORDER BY 1"
+        found = connection.execute(query.encode()).fetchall()
+    assert [one for (one,) in found] == ids
+    assert sample(metrics, "forecast_log_lost_total") == 0
+
+
+def test_a_server_stops_although_its_database_vanished(database_url, schema):
+    metrics = ServingMetrics()
+
+    async def write():
+        async with vanishing(database_url) as (way, url):
+            log = ForecastLog(url, schema, 100, metrics)
+            await log.start()
+            log.append(record())
+            await until(lambda: sample(metrics, "forecast_log_written_total") == 1)
+            way.is_away = True
+            log.append(record(forecast_id=str(UUID(int=1))))
+            await asyncio.sleep(0.2)
+            await asyncio.wait_for(log.stop(), 4.5)
+
+    asyncio.run(write())
+    assert sample(metrics, "forecast_log_lost_total") == 1
 
 
 def test_an_answer_of_curves_has_no_inputs(database_url, schema):
