@@ -71,6 +71,13 @@ def test_a_fresh_clone_makes_reports_and_the_same_inputs_the_same_models(
     assert metrics["published"]["views_1d_rmse_log10"] > 0
     assert "<svg" in (clone / "training/outputs/reports/report.html").read_text()
 
+    # The gate judges what the report holds, whether so small a model passes or not.
+    gate = ["foreview", "stage", "check", "--reports", "training/outputs/reports"]
+    told = subprocess.run(
+        gate, cwd=clone, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "1 d: model" in told.stdout, told.stderr
+
     # Only what always asks for its record runs again, and finds the same one.
     again = run(environment, "dvc", "repro")
     assert "Stage 'train' didn't change, skipping" in again
