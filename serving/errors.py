@@ -74,6 +74,12 @@ class Unauthorized(Problem):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class KeysUnavailable(Problem):
+    """No API key can be checked yet."""
+
+    status, code, title = 503, "keys_unavailable", "API keys cannot be checked now"
+
+
 class Forbidden(Problem):
     """The API key opens other things."""
 

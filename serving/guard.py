@@ -12,7 +12,7 @@ import psycopg
 from starlette.types import Scope
 
 from serving.api_keys import ApiKey, KeyTable, digest_of
-from serving.errors import Forbidden, ServingError, TooManyRequests, Unauthorized
+from serving.errors import Forbidden, KeysUnavailable, ServingError, TooManyRequests, Unauthorized
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -25,13 +25,15 @@ _log = logging.getLogger(__name__)
 class KeyRing:
     """The valid keys, read again every few seconds; while the database is away the last ones stay.
 
-    A request is checked in memory: a hash and a look-up.
+    A request is checked in memory: a hash and a look-up. Until `was_read` no key can be told from
+    a wrong one.
     """
 
     def __init__(self, table: KeyTable, now: Callable[[], datetime]) -> None:
         self._table = table
         self._now = now
         self._by_digest: dict[bytes, ApiKey] = {}
+        self.was_read = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -53,6 +55,7 @@ class KeyRing:
             _log.warning("the API keys could not be read: %s", error)
         else:
             self._by_digest = {key.digest: key for key in keys}
+            self.was_read = True
 
     def find(self, secret: str) -> ApiKey | None:
         """Give the valid key with a secret."""
@@ -118,7 +121,7 @@ class Guard:
         self._is_open = keys is None and not limit.is_set
 
     def __call__(self, scope: Scope) -> None:
-        """Let a request in, or raise Unauthorized, Forbidden or TooManyRequests."""
+        """Let a request in, or raise Unauthorized, Forbidden, KeysUnavailable, TooManyRequests."""
         if self._is_open:
             return
         needed = scope_needed(scope["method"], scope["path"])
@@ -127,6 +130,15 @@ class Guard:
         if self._keys is not None:
             scope["api_key_name"] = self._key(scope, needed).name
         self.charge(scope)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nobody can be let in, if so."""
+        if self._keys is None or self._keys.was_read:
+            return None
+        return (
+            "The API keys were not read yet: the database (FOREVIEW_DATABASE_URL) does not answer"
+        )
 
     def charge(self, scope: Scope, cost: int = 1) -> None:
         """Count against the limit of who sent a request."""
@@ -138,6 +150,8 @@ class Guard:
         secret = _secret(scope)
         if secret is None:
             raise Unauthorized("Send an API key: `Authorization: Bearer KEY`")
+        if self.problem is not None:
+            raise KeysUnavailable(self.problem)
         key = self._keys.find(secret)
         if key is None:
             raise Unauthorized("The API key is unknown, expired or revoked")

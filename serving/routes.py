@@ -49,7 +49,7 @@ _PROBLEMS = {
     413: "The body is too large",
     422: "Not as documented",
     429: "The rate limit is reached",
-    503: "A model, the online store or the log is not there now",
+    503: "A model, the online store, the log or the API keys are not there now",
 }
 
 api = APIRouter(prefix="/v1")
@@ -212,6 +212,8 @@ async def readyz(
     notes: list[str] = []
     if request.state.life.is_draining:
         reasons.append("the server is on its way out")
+    if request.state.guard.problem is not None:
+        reasons.append(request.state.guard.problem)
     if champion.current is None:
         reasons.append(champion.problem or "no model was looked for yet")
     try:

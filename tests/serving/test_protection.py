@@ -7,9 +7,11 @@ import time
 import httpx
 import pytest
 from click.testing import CliRunner
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from serving.guard import scope_needed
+from serving.guard import REFRESH_SECONDS, scope_needed
 from serving.key_commands import keys
+from tests.reliability.tcp_proxy import HEALTHY, REFUSING, proxied
 from tests.serving.conftest import NOW
 from tests.serving.test_api import problem
 from tests.serving.test_champion import until
@@ -28,6 +30,15 @@ def make_key(settings, monkeypatch):
         return json.loads(done.stdout)
 
     return made
+
+
+@pytest.fixture
+def way_to_database(settings):
+    """A proxy before PostgreSQL, and the address that leads through it."""
+    port = int(conninfo_to_dict(settings.database_url)["port"])
+    with proxied(port, seed=1) as proxy:
+        ours = int(proxy.address.rpartition(":")[2])
+        yield proxy, make_conninfo(settings.database_url, host="127.0.0.1", port=ours)
 
 
 def bearer(key):
@@ -54,6 +65,34 @@ def test_beyond_loopback_a_key_with_the_scope_is_needed(open_client, champion, v
     shown = CliRunner().invoke(keys, ["list", "--json"]).stdout
     assert key not in shown
     assert new not in shown
+
+
+def test_a_server_that_started_without_its_database_refuses_no_valid_key(
+    open_client, champion, video, make_key, way_to_database
+):
+    key, path = make_key("create", "early")["key"], f"/v1/videos/{video}/forecast"
+    proxy, url = way_to_database
+    proxy.mode = REFUSING
+    with open_client(api_keys="on", database_url=url) as client:
+        told = client.get(path, headers=bearer(key))
+        assert problem(told) == (503, "keys_unavailable")
+        assert told.headers["retry-after"] == "1"
+        assert problem(client.get(path)) == (401, "unauthorized")
+        unready = client.get("/readyz")
+        assert unready.status_code == 503
+        assert any("API keys" in reason for reason in unready.json()["reasons"])
+        assert client.get("/livez").status_code == 200
+        proxy.mode = HEALTHY
+        until(lambda: client.get("/readyz").status_code == 200)
+        assert client.get(path, headers=bearer(key)).status_code == 200
+        assert problem(client.get(path, headers=bearer("fv_wrong"))) == (401, "unauthorized")
+        proxy.mode = REFUSING
+        time.sleep(REFRESH_SECONDS + 0.5)
+        assert client.get(path, headers=bearer(key)).status_code == 200
+        assert client.get("/readyz").status_code == 200
+    with open_client(api_keys="off", database_url=url) as client:
+        assert client.get(path).status_code == 200
+        assert client.get("/readyz").status_code == 200
 
 
 def test_every_route_of_the_api_has_a_scope():
