@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import orjson
+from httpx import codes
 
 from feature_repo.bundle import (
     CARD_FILE,
@@ -86,16 +87,17 @@ class MlflowRegistry:
 
         Raises:
             RegistryUnreachable: The server does not answer.
-            RegistryError: A file is missing.
+            RegistryError: A file is missing, or cannot be had now.
         """
         for file in _FILES:
             answer = await self._get(*_artifact_query(version, file))
             if answer.is_success:
                 (directory / file).parent.mkdir(exist_ok=True)
                 (directory / file).write_bytes(answer.content)
-            elif file not in _OPTIONAL_FILES:
+            # What is taken for missing now is missing for good: the bundle is kept as it came.
+            elif file not in _OPTIONAL_FILES or answer.status_code != codes.NOT_FOUND:
                 raise RegistryError(
-                    f"{version.name} version {version.version} has no {file}: "
+                    f"{version.name} version {version.version} gives no {file}: "
                     f"{answer.status_code} from {self.address}"
                 )
 

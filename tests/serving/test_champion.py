@@ -1,6 +1,8 @@
 import shutil
 import threading
 import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -131,6 +133,62 @@ def test_without_registry_and_cache_it_starts_and_says_why(own_settings):
         response = httpx.get(f"{server.address}/readyz")
         assert response.status_code == 503
         assert "FOREVIEW_MLFLOW_TRACKING_URI" in response.json()["detail"]
+
+
+class Registry(ThreadingHTTPServer):
+    """A way to MLflow that answers for some files with a status of its own."""
+
+    def __init__(self, address):
+        super().__init__(("127.0.0.1", 0), _Forwarded)
+        self.behind = address
+        self.failing = {}
+
+
+class _Forwarded(BaseHTTPRequestHandler):
+    def do_GET(self):
+        path = httpx.URL(self.path).params.get("path", "")
+        failing = [code for file, code in self.server.failing.items() if path.endswith(file)]
+        answer = None if failing else httpx.get(f"{self.server.behind}{self.path}", timeout=30)
+        body = b"" if answer is None else answer.content
+        self.send_response(failing[0] if answer is None else answer.status_code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def registry_before(address):
+    with Registry(address) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_file_that_cannot_be_had_now_is_asked_for_again(
+    own_settings, publish, mlflow_uri, status
+):
+    digest = publish(1)
+    with registry_before(mlflow_uri) as registry:
+        registry.failing = {"native/views.txt": status}
+        address = f"http://127.0.0.1:{registry.server_address[1]}"
+        through = own_settings.model_copy(update={"mlflow_tracking_uri": address})
+        with started(through) as server, httpx.Client(base_url=server.address) as client:
+            unready = client.get("/readyz")
+            assert unready.status_code == 503
+            assert f"native/views.txt: {status}" in unready.json()["detail"]
+            registry.failing = {"card.md": 404}
+            until(lambda: client.get("/readyz").status_code == 200)
+    kept = own_settings.state_dir / "models" / digest
+    assert (kept / "native" / "views.txt").is_file()
+    assert not (kept / "card.md").exists()
 
 
 def test_a_damaged_cache_is_fetched_anew(own_settings, publish):
