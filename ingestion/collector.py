@@ -299,7 +299,9 @@ class Collector:
         self._keep(planner.uploads_read(channel, now, published))
 
     def _known(self, video_ids: Sequence[str]) -> set[str]:
-        return through_outages(lambda: self._leases.known("video", video_ids))
+        """Tell what is not to be discovered: targets, and what was purged, unless by hand."""
+        known = through_outages(lambda: self._leases.known("video", video_ids))
+        return known | through_outages(lambda: self._leases.purged(video_ids))
 
     def _page_after(self, channel: Target) -> Callable[[str], ApiResponse]:
         def read_page(token: str) -> ApiResponse:

@@ -128,6 +128,15 @@ class Leases:
         with self._engine.connect() as connection:
             return set(connection.scalars(query, {"kind": kind, "ids": list(ids)}))
 
+    def purged(self, video_ids: Iterable[str]) -> set[str]:
+        """Tell which videos were purged by name: what a certificate names."""
+        query = text(
+            "SELECT certificate #>> '{selection,video_id}' FROM purges"
+            " WHERE certificate #>> '{selection,video_id}' = ANY(:ids)"
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query, {"ids": list(video_ids)}))
+
 
 def _first_look(row: Any) -> datetime | None:
     """Give the first look that the labels of a video ask for."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from ingestion.emulator.running import RunningEmulator, running_emulator
 from ingestion.emulator.world import World, synthetic_world
 from ingestion.intake import Intake
 from ingestion.landing import Landing
+from ingestion.purging import Selection, Stores, purge
 from ingestion.quota import QuotaExhausted, QuotaLedger, usage
 from ingestion.targets import UnknownTarget, listing, load_targets
 from ingestion.warehouse import read_channels, read_metadata, read_snapshots
@@ -208,6 +210,31 @@ def test_an_upload_older_than_one_added_by_hand_is_found_too(
     collector.add([newest])
     collect_due(collector)
     assert {older, newest} <= {t.target_id for t in load_targets(warehouse, "synthetic")}
+
+
+def test_a_purged_video_is_not_found_again_unless_somebody_adds_it(
+    collector: Collector,
+    emulator: RunningEmulator,
+    warehouse: Engine,
+    world: World,
+    landing: Landing,
+    tmp_path: Path,
+) -> None:
+    collect_due(collector)
+    shown = [world.uploads(n, emulator.now().timestamp()) for n in range(len(world.channels.each))]
+    newest = world.videos.video_ids[int(next(u[0] for u in shown if len(u)))]
+
+    def is_target() -> bool:
+        return newest in {t.target_id for t in load_targets(warehouse, "synthetic")}
+
+    assert is_target()
+    stores = Stores(warehouse, landing, None, tmp_path)
+    purge(stores, Selection(video_id=newest), emulator.now(), dry_run=False)
+    emulator.advance(emulator.now() + DAY)
+    collect_due(collector)
+    assert not is_target()
+    collector.add([newest])
+    assert is_target()
 
 
 def test_an_old_video_tracked_over_rest_is_looked_at_once_and_left_alone(
