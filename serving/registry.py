@@ -1,5 +1,6 @@
 """The model registry, MLflow's, by its REST API; and the local cache of what came from it."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -32,6 +33,8 @@ _OPTIONAL_FILES = (CARD_FILE, *_NATIVE_FILES)
 _FILES = (CONTRACT_FILE, *DIGESTED_FILES, *_OPTIONAL_FILES)
 _VERSION_FILE = "version.json"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+_log = logging.getLogger(__name__)
 
 
 def model_name(world: str, situation: str = "published") -> str:
@@ -184,8 +187,14 @@ class ModelCache:
 
     def _entries(self) -> Iterator[tuple[Path, ModelVersion]]:
         for file in self._directory.glob(f"*/{_VERSION_FILE}"):
-            noted: dict[str, Any] = orjson.loads(file.read_bytes())
-            yield file.parent, ModelVersion(noted["name"], noted["version"])
+            try:
+                noted: dict[str, Any] = orjson.loads(file.read_bytes())
+                version = ModelVersion(noted["name"], noted["version"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                # A note that a crash cut short; without it the bundle is only not the last served.
+                _log.warning("%s is not read: %s", file, error)
+            else:
+                yield file.parent, version
 
 
 def _check_tags(version: ModelVersion, contract: Contract) -> None:
