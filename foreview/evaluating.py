@@ -219,7 +219,7 @@ def private_database() -> Iterator[tuple[str, str]]:
     servers = Servers(LocalSettings().state_dir)
     started = servers.start(linked=True, mlflow=False)
     try:
-        given = servers.environment()
+        given = servers.environment() | os.environ
         yield given["FOREVIEW_DATABASE_URL"], given["FOREVIEW_REDIS_URL"]
     finally:
         servers.stop(started)

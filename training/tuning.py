@@ -1,5 +1,6 @@
 """Searches parameters of the trees: an Optuna study that any number of workers share."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ def search(
     """Search until the study holds so many finished trials, or the time is over.
 
     Run it again, or anywhere else with the same storage and data, and the study goes on: its name
-    holds the digest of the data. A trial that is behind after a fold is pruned.
+    holds the digests of the data and of the parameters. A trial that is behind after a fold is pruned.
 
     Args:
         everything: What may be learnt from; the test is not in it.
@@ -46,8 +47,9 @@ def search(
         TooLittleData: No fold has enough labels.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    asked = hashlib.sha256(params.model_dump_json().encode()).hexdigest()
     study = optuna.create_study(
-        study_name=f"foreview-{everything.situation}-{everything.digest()[:12]}",
+        study_name=f"foreview-{everything.situation}-{everything.digest()[:12]}-{asked[:12]}",
         storage=storage,
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(seed=params.seed, n_startup_trials=STARTUP_TRIALS),

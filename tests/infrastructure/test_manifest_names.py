@@ -127,11 +127,16 @@ def test_the_load_balancer_listens_where_its_pod_says(manifests):
     for name, port in ports(deployment).items():
         assert variables[listening[name]] == f"*:{port}"
     api = named(manifests, "Service", "foreview-api")
-    assert variables["FOREVIEW_API_SERVICE"] == f"foreview-api:{api['spec']['ports'][0]['port']}"
+    # In full: haproxy's own resolver adds no search domain.
+    where = f"foreview-api.$(POD_NAMESPACE).svc.cluster.local:{api['spec']['ports'][0]['port']}"
+    assert variables["FOREVIEW_API_SERVICE"] == where
+    given = [one["name"] for one in next(containers(deployment))["env"]]
+    assert given.index("POD_NAMESPACE") < given.index("FOREVIEW_API_SERVICE")
 
 
 def test_the_load_balancer_reads_every_variable_it_is_given_and_no_other(manifests):
     given = set(environment(manifests, named(manifests, "Deployment", "foreview-haproxy")))
+    given.remove("POD_NAMESPACE")  # only part of another's value
     read = set(re.findall(r"\b(FOREVIEW_[A-Z_]+\d?)\b", re.sub(r"(?m)^\s*#.*$", "", HAPROXY)))
     one_by_one = {"FOREVIEW_API_1", "FOREVIEW_API_2", "FOREVIEW_API_3"}
     assert given == read - one_by_one
