@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from redis import Redis
 
-from feature_repo.online_writer import ViewLayout, stored_numbers
+from feature_repo.online_writer import ViewLayout, latest, stored_numbers
 from feature_repo.schemas import INSTANT
 from feature_repo.statuses import age_limit_seconds
 from ingestion.settings import IngestionSettings
@@ -47,7 +47,8 @@ class Expiry:
         now, ids = self.now.timestamp(), rows["video_id"].to_pylist()
         if view.view == _PROFILE:
             left = _floats(rows["published_at"]) + self.max_age.total_seconds() - now
-            self.gone.update(ids[at] for at in np.flatnonzero(left <= 0))
+            for at in latest(rows, "video_id"):  # what an older version said does not count
+                (self.gone.add if left[at] <= 0 else self.gone.discard)(ids[at])
             return left
         published = stored_numbers(client, ViewLayout.of(_PROFILE), "published_at", ids)
         left = published + self.max_age.total_seconds() - now

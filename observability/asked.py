@@ -40,20 +40,27 @@ _FORECASTS = """
         AND asked_at >= %(start)s AND asked_at <= %(end)s AND answered->>'p50' IS NOT NULL
     ORDER BY metric, days, video_id, asked_at DESC
 """
-# Where truths fell among the quantiles: below, lower and upper half of the interval, above.
+# Where truths fell among the quantiles: below, lower and upper half of the interval, above. Counts
+# are whole: one that equals a quantile is half on each side of it, and quantiles that are one
+# number divide nothing.
 _TRUTHS = """
     SELECT metric, days, count(DISTINCT channel_id),
-        count(*) FILTER (WHERE round(observed_count) < p10),
-        count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count < p50),
-        count(*) FILTER (WHERE round(observed_count) BETWEEN p10 AND p90 AND observed_count >= p50),
-        count(*) FILTER (WHERE round(observed_count) > p90)
+        sum(below_p10), sum(below_p50 - below_p10), sum(below_p90 - below_p50), sum(1 - below_p90)
     FROM (
-        SELECT DISTINCT ON (metric, horizon_days, video_id) *, horizon_days AS days
-        FROM forecast_outcomes
-        WHERE world = %(world)s AND situation = 'published' AND status = 'scored'
-            AND due_at >= %(start)s AND due_at <= %(end)s
-        ORDER BY metric, horizon_days, video_id, due_at DESC
-    ) AS latest
+        SELECT metric, days, channel_id,
+            (1 + sign(p10 - truth)) / 2 AS below_p10,
+            (1 + sign(p50 - truth)) / 2 AS below_p50,
+            (1 + sign(p90 - truth)) / 2 AS below_p90
+        FROM (
+            SELECT DISTINCT ON (metric, horizon_days, video_id) metric, horizon_days AS days,
+                channel_id, p10, p50, p90, round(observed_count) AS truth
+            FROM forecast_outcomes
+            WHERE world = %(world)s AND situation = 'published' AND status = 'scored'
+                AND due_at >= %(start)s AND due_at <= %(end)s
+            ORDER BY metric, horizon_days, video_id, due_at DESC
+        ) AS latest
+        WHERE p10 < p50 AND p50 < p90
+    ) AS placed
     GROUP BY metric, days
 """
 

@@ -95,8 +95,8 @@ def mapped_to(
 def _edges(known: FloatArray, weights: FloatArray) -> FloatArray:
     """Give the inner borders of the reference's deciles; few values get a bin each."""
     values = np.unique(known[weights > 0])
-    if len(values) <= BINS:
-        return values[1:]
+    if len(values) <= BINS:  # what lies between two of them, or outside, is in no bin of theirs
+        return np.unique(np.concatenate([values, np.nextafter(values, np.inf)]))
     order = np.argsort(known, kind="stable")
     share = np.cumsum(weights[order]) / weights.sum()
     at = np.searchsorted(share, np.arange(1, BINS) / BINS)

@@ -117,7 +117,9 @@ def metric_answers(
         else:
             own, known = quantiles[at], supported[at]
             ahead = [
-                _horizon(day, moments[n], own[n], is_supported=day in known)
+                _horizon(
+                    day, moments[n], own[n], is_hidden=current != current, is_supported=day in known
+                )
                 for n, day in enumerate(days)
             ]
         answers[metric] = {
@@ -136,12 +138,14 @@ def moments_ahead(as_of_seconds: float, days: tuple[int, ...]) -> list[str]:
     ]  # fmt: skip
 
 
-def _horizon(day: int, moment: str, values: list[float], *, is_supported: bool) -> dict[str, Any]:
+def _horizon(
+    day: int, moment: str, values: list[float], *, is_hidden: bool, is_supported: bool
+) -> dict[str, Any]:
     if not is_supported:
         return _none(day, moment, "horizon_not_supported")
     p10, p50, p90 = values
-    if p50 != p50:  # NaN
-        return _none(day, moment, "count_hidden")
+    if p50 != p50:  # NaN: of a count that is known, a fallback curve ends before that day
+        return _none(day, moment, "count_hidden" if is_hidden else "horizon_not_supported")
     return {
         "horizon_days": day, "at": moment, "p10": int(p10), "p50": int(p50), "p90": int(p90),
         "reason": None,

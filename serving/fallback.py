@@ -99,7 +99,8 @@ class FallbackCurves:
         path = directory / FALLBACK_FILE
         try:
             self._curves: dict[str, dict[str, _Curve]] = {
-                metric: {tier: _Curve(curve) for tier, curve in tiers.items()}
+                # Where a tier had no labels, the curve of all stands in for it.
+                metric: {tier: _Curve(curve) for tier, curve in tiers.items() if curve["horizons"]}
                 for metric, tiers in orjson.loads(path.read_bytes()).items()
             }
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:

@@ -29,8 +29,8 @@ def search(
 ) -> dict[str, Any]:
     """Search until the study holds so many finished trials, or the time is over.
 
-    Run it again, or anywhere else with the same storage and data, and the study goes on: its name
-    holds the digests of the data and of the parameters. A trial that is behind after a fold is pruned.
+    Run it again, or anywhere else with the same storage, data and parameters, and the study goes
+    on: its name holds their digests. A trial that is behind after a fold is pruned.
 
     Args:
         everything: What may be learnt from; the test is not in it.

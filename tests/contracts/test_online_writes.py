@@ -263,6 +263,26 @@ def test_videos_leave_when_they_are_too_old(built, warehouse, client):
     assert any(moment + limit <= now for moment in published.values())
 
 
+def test_an_older_version_of_a_profile_takes_no_video_out():
+    """Published again, or a premiere announced long ago: the latest says how old it is."""
+    view, now = ViewLayout.of("video_profile"), NOON + 2 * DAY
+    moments = [NOON, NOON + DAY]
+    rows = pa.table(
+        {
+            "video_id": ["v", "v"],
+            "event_timestamp": moments,
+            "created_timestamp": moments,
+            "published_at": [(now - age * DAY).timestamp() for age in (420, 1)],
+        }
+    )
+    expiry = Expiry(400 * DAY, now)
+    left = expiry.lifetimes(None, view, rows)
+    assert left.tolist() == [-20 * 86_400.0, 399 * 86_400.0]
+    assert not expiry.gone
+    expiry.lifetimes(None, view, rows.slice(0, 1))
+    assert expiry.gone == {"v"}
+
+
 def test_a_video_without_a_profile_is_kept_while_its_counts_may_be_read(client):
     view, rows = ViewLayout.of("video_performance"), rows_of((NOON, NOON, 1.0))
     (left,) = Expiry(400 * DAY, NOON + 10 * DAY).lifetimes(client, view, rows)

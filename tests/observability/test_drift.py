@@ -6,12 +6,13 @@ import duckdb
 import lightgbm
 import numpy as np
 import pandas as pd
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from observability import drift
-from observability.asked import Vectors
+from observability.asked import Vectors, truth_places
 from observability.checks import MATTERS_LOG10, matters
 from observability.distances import distances, mapped_to, matched_weights
 from tests.foreview.test_evaluating import REAL_DATA
@@ -111,6 +112,45 @@ def test_truths_outside_their_intervals_are_a_drift_of_labels() -> None:
     all_above = drift.label_drift("views_7d", np.array([5.0, 45.0, 150.0, 300.0]), 300)
     few = drift.label_drift("views_7d", np.array([0.0, 0.0, 0.0, 100.0]), 100)
     assert [one.status for one in (as_promised, all_above, few)] == ["stable", "drifted", "too_few"]
+
+
+def test_whole_counts_that_keep_what_was_promised_are_no_drift(database_url: str) -> None:
+    """Of small counts many equal a quantile, and some forecasts have one number for all three."""
+    random, now = np.random.default_rng(1), datetime(2026, 6, 1, tzinfo=UTC)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "CREATE TEMP TABLE forecast_outcomes (metric text, horizon_days int, video_id text, "
+            "channel_id text, world text, situation text, status text, due_at timestamptz, "
+            "observed_count float, p10 bigint, p50 bigint, p90 bigint)"
+        )
+        for mean in (0.3, 3.0):
+            p10, p50, p90 = np.quantile(random.poisson(mean, 100_000), [0.1, 0.5, 0.9])
+            rows = [
+                ("likes", round(mean * 10), f"v{n}", f"c{n % 400}", "real", "published", "scored",
+                 now, float(truth), int(p10), int(p50), int(p90))
+                for n, truth in enumerate(random.poisson(mean, 2_000))
+            ]  # fmt: skip
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    f"INSERT INTO forecast_outcomes VALUES ({', '.join(['%s'] * 12)})", rows
+                )
+        found = truth_places(connection, "real", now - timedelta(days=1), now)
+    assert found.keys() == {("likes", 30)}  # of 0.3 all but nothing is known: 0, 0 and 1
+    places, channels = found["likes", 30]
+    assert places.sum() == pytest.approx(2_000)
+    assert drift.label_drift("likes_30d", places, channels).status == "stable"
+    assert places[0] == pytest.approx(200, abs=80)
+    assert places[3] == pytest.approx(200, abs=80)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"), [([0.0], [1.0]), ([0.0], [-3.0]), ([0.0, 1.0], [0.0, 7.0])]
+)
+def test_a_value_that_was_never_seen_is_in_no_bin_of_another(
+    was: list[float], now: list[float]
+) -> None:
+    apart = distances(np.resize(was, 1_000), np.ones(1_000), np.resize(now, 500))
+    assert apart.psi > 1
 
 
 def test_truths_of_few_channels_may_be_off_together_by_chance() -> None:

@@ -4,8 +4,10 @@ import numpy as np
 import orjson
 import pytest
 
+from feature_repo.bundle import FALLBACK_FILE
 from feature_repo.targets import METRICS
 from serving.counts_told import counts_told, metric_answers
+from serving.fallback import FallbackCurves, KnownCounts
 from serving.model import LoadedModel
 from serving.question import Question
 from tests.serving.bundles import HORIZONS, write_bundle
@@ -66,3 +68,21 @@ def test_a_hidden_count_is_told_as_hidden_and_the_others_as_ever(model):
             else:
                 assert (told[name]["current"], reasons) == (int(count), {None})
                 assert min(numbers) >= int(count)
+
+
+def test_a_curve_that_ends_hides_no_count(model, tmp_path):
+    """Beyond its end nothing is known; a tier that had no labels is told by the curve of all."""
+    curve = {"horizons": [1.0, 7.0], "p10": [0.0, 0.1], "p50": [0.1, 0.2], "p90": [0.2, 0.3]}
+    none = {"horizons": [], "p10": [], "p50": [], "p90": []}
+    file = tmp_path / FALLBACK_FILE
+    file.write_bytes(orjson.dumps({name: {"all": curve, "1e3": none} for name in model.metrics}))
+    counts = [1000.0, float("nan"), 10.0][: len(model.metrics)]
+    known = KnownCounts("UC", model.world, AS_OF - 3_600.0, [], counts, "1e3")
+    question = Question((1, 7), model.metrics)
+    quantiles = FallbackCurves(tmp_path).quantiles(model.metrics, known, AS_OF, question.days)
+    by_name = dict(zip(model.metrics, counts, strict=True))
+    told = metric_answers(model, question, by_name, quantiles, AS_OF)
+    for name, count in by_name.items():
+        reasons = [ahead["reason"] for ahead in told[name]["forecasts"]]
+        hidden = np.isnan(count)
+        assert reasons == (["count_hidden"] * 2 if hidden else [None, "horizon_not_supported"])

@@ -71,6 +71,15 @@ def test_a_study_goes_on_where_another_worker_left_it(learnable, storage):
     assert len(told) > before
 
 
+def test_other_parameters_are_searched_for_in_a_study_of_their_own(learnable, storage):
+    for seed in (1, 2):
+        told: list[str] = []
+        search(
+            learnable, few_trees().model_copy(update={"seed": seed}), storage, 2, None, told.append
+        )
+        assert len(told) >= 2
+
+
 def test_the_same_seed_finds_the_same(learnable):
     found = [search(learnable, few_trees(), None, 2, None) for _ in range(2)]
     assert found[0] == found[1]
