@@ -23,13 +23,11 @@ def folds(everything: TrainingSet, seed: int) -> Iterator[tuple[TrainingSet, Tra
     """
     known = everything.where(everything.labels["views"].notna().to_numpy())
     moments = known.rows["event_timestamp"]
-    # A part of a training set keeps the questions of the whole: those without a label here say
-    # nothing of its time.
-    asked = pd.DatetimeIndex(moments)[known.labels["row"].to_numpy()]
     for fold in range(FOLDS, 0, -1):
         shares = SplitParams(test_share=0.12 * (fold - 1), calibration_share=0.12)
-        at = borders(asked.min(), asked.max(), shares)
+        at = borders(moments.min(), moments.max(), shares)
         row = known.labels["row"].to_numpy()
+        asked = pd.DatetimeIndex(moments)[row]
         judge = np.asarray((asked >= at.calibration) & (asked < at.test))
         video = known.rows["video_id"].to_numpy()[row]
         apart = ~pd.Series(video).isin(set(video[judge])).to_numpy()

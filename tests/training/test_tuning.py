@@ -43,16 +43,6 @@ def test_folds_are_judged_on_later_labels_of_other_videos(learnable):
         assert not set(videos[0]) & set(videos[1])
 
 
-def test_folds_fill_the_time_of_labels_not_of_questions_that_have_none(learnable):
-    asked = learnable.rows["event_timestamp"].iloc[learnable.labels["row"]]
-    border = asked.quantile(0.6)
-    parts = list(folds(learnable.where((asked < border).to_numpy()), seed=1))
-    assert len(parts) == 3
-    newest = parts[-1][1]
-    judged = newest.rows["event_timestamp"].iloc[newest.labels["row"]]
-    assert judged.max() == asked[asked < border].max()
-
-
 def test_too_little_to_tune_on_is_told_as_too_little_to_train_on(learnable):
     few = learnable.where(np.arange(len(learnable.labels)) < 50)
     with pytest.raises(TooLittleData, match="tune"):
