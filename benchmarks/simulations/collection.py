@@ -183,6 +183,10 @@ class MemoryTargets:
         """Tell which ids are targets already."""
         return {name for name in ids if name in self.by_id}
 
+    def purged(self, video_ids: Iterable[str]) -> set[str]:
+        """Tell which videos were purged by name: none here."""
+        return set()
+
     def watched(self, now: datetime) -> list[Target]:
         """Give the videos that are still looked at."""
         return [
