@@ -22,14 +22,15 @@ def folds(everything: TrainingSet, seed: int) -> Iterator[tuple[TrainingSet, Tra
     The gap before each border is as long as each label's horizon, as in every split.
     """
     known = everything.where(everything.labels["views"].notna().to_numpy())
-    moments = known.rows["event_timestamp"]
+    row = known.labels["row"].to_numpy()
+    # A part of a training set keeps the questions of the whole: those without a label in it say
+    # nothing of its time.
+    asked = pd.DatetimeIndex(known.rows["event_timestamp"])[row]
+    video = known.rows["video_id"].to_numpy()[row]
     for fold in range(FOLDS, 0, -1):
         shares = SplitParams(test_share=0.12 * (fold - 1), calibration_share=0.12)
-        at = borders(moments.min(), moments.max(), shares)
-        row = known.labels["row"].to_numpy()
-        asked = pd.DatetimeIndex(moments)[row]
+        at = borders(asked.min(), asked.max(), shares)
         judge = np.asarray((asked >= at.calibration) & (asked < at.test))
-        video = known.rows["video_id"].to_numpy()[row]
         apart = ~pd.Series(video).isin(set(video[judge])).to_numpy()
         fit = by_time(known.rows, known.labels, at).fit & apart
         if fit.sum() >= LEAST_LABELS and judge.sum() >= LEAST_LABELS:

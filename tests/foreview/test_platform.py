@@ -50,7 +50,7 @@ def platform(
     given["FOREVIEW_REDIS_URL"] = given["FOREVIEW_REDIS_URL"].removesuffix("/0") + "/9"
     engine = warehouse.open_warehouse(given["FOREVIEW_DATABASE_URL"], SCHEMA)
     warehouse.migrate(engine, SCHEMA)
-    world = synthetic_world(11, days=70, channels=12, end=END)
+    world = synthetic_world(13, days=70, channels=12, end=END)
     with (
         running_emulator(world) as emulator,
         open_client(

@@ -49,6 +49,16 @@ def test_too_little_to_tune_on_is_told_as_too_little_to_train_on(learnable):
         search(few, few_trees(), None, 1, None)
 
 
+def test_folds_fill_the_time_of_labels_not_of_questions_that_have_none(learnable):
+    asked = learnable.rows["event_timestamp"].iloc[learnable.labels["row"]]
+    border = asked.quantile(0.6)
+    parts = list(folds(learnable.where((asked < border).to_numpy()), seed=1))
+    assert len(parts) == 3
+    newest = parts[-1][1]
+    judged = newest.rows["event_timestamp"].iloc[newest.labels["row"]]
+    assert judged.max() == asked[asked < border].max()
+
+
 def test_a_study_goes_on_where_another_worker_left_it(learnable, storage):
     told: list[str] = []
     search(learnable, few_trees(), storage, 2, None, told.append)
