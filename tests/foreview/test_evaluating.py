@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import psycopg
 import pytest
+import redis
 import yaml
 from click.testing import CliRunner, Result
 
-from foreview.evaluating import evaluate
+from foreview.evaluating import evaluate, private_database
 from ingestion.emulator.lists import write_lists
 from ingestion.emulator.world import synthetic_world
 from training.errors import TooLittleData
@@ -99,7 +100,7 @@ def schemas(database_url: str) -> set[str]:
 @pytest.fixture(scope="module")
 def evaluated(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Rows]:
     """The protocol on the record, its last fifth held back."""
-    file = tmp_path_factory.mktemp("scores") / "scores.json"
+    file = tmp_path_factory.mktemp("scores") / "new" / "folder" / "scores.json"
     page = file.with_suffix(".html")
     result = run("--protocol", "snap-v1", "--raw", recorded, "--json", file, "--html", page)
     assert result.exit_code == 0, result.output
@@ -183,6 +184,16 @@ def test_too_little_data_are_refused_and_leave_nothing_behind(
 
 def test_a_path_that_is_not_there_is_wrong_use(tmp_path: Path) -> None:
     assert run("--raw", tmp_path / "nothing").exit_code == 2
+
+
+def test_a_server_that_is_set_is_used_though_the_other_is_not(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FOREVIEW_REDIS_URL")
+    monkeypatch.setenv("FOREVIEW_STATE_DIR", str(tmp_path))
+    with private_database() as (given, redis_url):
+        assert given == database_url
+        assert redis.Redis.from_url(redis_url).ping()
 
 
 @pytest.mark.full
