@@ -104,14 +104,18 @@ def draft_protocol_rows(
 
 
 def _looks(snapshots: pd.DataFrame, videos: pd.DataFrame) -> _Looks:
-    """Sort looks, of a corrected one the last version; drop those before the publication."""
+    """Sort looks, of a corrected one the last version; drop videos seen before they went live.
+
+    What is known of the channel by then would hold such a video itself.
+    """
     frame = snapshots.drop(columns="channel_id").merge(videos, on="video_id")
     frame = frame.sort_values(["video_id", "event_timestamp", "created_timestamp"])
     frame = frame.drop_duplicates(["video_id", "event_timestamp"], keep="last")
     frame["published_at"] = frame["published_at"].dt.ceil("s")
     first = ~frame["video_id"].duplicated()
     horizon = (frame["event_timestamp"] - frame["published_at"]).dt.total_seconds() / DAY
-    live = (horizon > 0) & (horizon <= MAX_HORIZON_DAYS + 0.5)
+    was_draft = (horizon > 0).groupby(frame["video_id"]).transform("all")
+    live = was_draft & (horizon <= MAX_HORIZON_DAYS + 0.5)
     return _Looks(
         frame[live].reset_index(drop=True),
         first[live].to_numpy(),

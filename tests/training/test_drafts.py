@@ -42,9 +42,15 @@ def test_a_first_look_after_a_silence_is_left_censored():
     assert not asked.labels["horizon_days"].isna().any()
 
 
-def test_a_video_seen_before_its_publication_was_no_draft():
-    drawn = draft_training_rows(RECORD, PUBLISHED, PARAMS, seed=1)
-    assert "early" not in set(drawn.rows["video_id"])
+@pytest.mark.parametrize("published", [5.0, 5.5])
+def test_a_video_seen_before_its_publication_was_no_draft(published):
+    """However often it was looked at afterwards: its channel's record held it already."""
+    later = pd.concat([RECORD, snapshots([("early", 6.0, 500.0), ("early", 6.5, 900.0)])])
+    announced = videos({"old": -1.0, "new": 2.5, "early": published})
+    drawn = draft_training_rows(later, announced, PARAMS, seed=1)
+    asked = draft_protocol_rows(later, announced, (1,))
+    assert set(drawn.rows["video_id"]) == {"old", "new"}
+    assert "early" not in set(asked.rows["video_id"])
 
 
 def test_labels_with_a_horizon_are_as_far_ahead_as_they_say():
