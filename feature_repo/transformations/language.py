@@ -22,6 +22,15 @@ LEAST_WORDS = 5
 _LATIN_WORD = re.compile(r"[A-Za-zÀ-ɏ]+")
 _SENTENCE_END = re.compile(r"[.!?\n]+")
 _LINK = re.compile(r"\S+://\S+|www\.\S+|[#@]\S+")
+# By Unicode's scripts, as lingua tells them: squared, circled and halfwidth ones too.
+_KANA = re.compile(
+    "[\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff\u32d0-\u32fe\u3300-\u3357"
+    "\uff66-\uff6f\uff71-\uff9d\U0001aff0-\U0001b16f\U0001f200]"
+)
+_HAN = re.compile(
+    "[\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
 
 
 def languages(texts: Sequence[str]) -> list[str | None]:
@@ -29,11 +38,20 @@ def languages(texts: Sequence[str]) -> list[str | None]:
 
     Source: lingua's trigram models (its low accuracy mode: 30 MB instead of 400).
     """
-    if len(texts) == 1:
-        found = [_detector().detect_language_of(texts[0])]
+    asked = [_of_one_script(text) for text in texts]
+    if len(asked) == 1:
+        found = [_detector().detect_language_of(asked[0])]
     else:
-        found = _detector().detect_languages_in_parallel_of(list(texts))
+        found = _detector().detect_languages_in_parallel_of(asked)
     return [None if one is None else one.iso_code_639_1.name.lower() for one in found]
+
+
+def _of_one_script(text: str) -> str:
+    """Write Japanese in kana alone: beside kana, Han characters are Japanese too.
+
+    Where a third script is there, lingua gives Han to Japanese or to Chinese by chance.
+    """
+    return _HAN.sub("の", text) if _KANA.search(text) else text
 
 
 def speakers(codes: Sequence[str | None]) -> FloatArray:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.transformations.declared import names
+from feature_repo.transformations.language import languages
 from feature_repo.transformations.text import (
     DESCRIPTION_FEATURES,
     TITLE_FEATURES,
@@ -167,6 +168,21 @@ def test_a_language_is_told_from_the_words(text, is_english, speakers):
     features = title(text)
     assert features["is_title_english"] == is_english
     assert features["title_language_speakers"] == speakers
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("東京の夜 서울", "ja"),
+        ("歌 の 한국", "ja"),
+        ("ไทย ｶ 中国", "ja"),
+        ("żółć 日本 の", "ja"),
+        ("中国 한국", "zh"),
+    ],
+)
+def test_the_language_of_many_scripts_is_no_matter_of_chance(text, code):
+    """Kana make Japanese of Han characters; every asking is answered alike, many or one."""
+    assert {*languages([text] * 50), *languages([text])} == {code}
 
 
 def test_short_words_and_sentences_read_more_easily():
