@@ -322,10 +322,11 @@ def _instants(seconds: FloatArray) -> pa.Array:
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:
-    """Give numbers or booleans as float64, NaN where null."""
+    """Give numbers or booleans as float64, NaN where null; rounded where it cannot hold one."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    result: FloatArray = column.cast(pa.float64()).to_pandas().to_numpy(dtype=np.float64)
+    numbers = column.cast(pa.float64(), safe=False)
+    result: FloatArray = numbers.to_pandas().to_numpy(dtype=np.float64)
     return result
 
 

@@ -278,6 +278,18 @@ def test_two_videos_looked_at_within_a_millisecond_do_not_see_each_other_early()
     assert rows["channel_uploads_30d"].to_pylist() == [0, 0]
 
 
+def test_a_count_that_no_float_holds_exactly_is_rounded_and_stops_nothing():
+    largest = 10**18 - 1  # of as many digits as are read from an answer
+    observed = world(
+        [version("v", NOON, "UC1")],
+        [snapshot("v", NOON, largest)],
+        [channel_look("UC1", NOON, 10, view_count=largest)],
+    )
+    built = feature_rows(*observed)
+    assert built["video_performance"]["view_count"].to_pylist() == [1e18]
+    assert built["channel_track_record"]["channel_view_count"].to_pylist() == [1e18]
+
+
 def test_a_video_belongs_to_the_channel_it_was_then_in():
     observed = world(
         [version("v1", NOON, "UC1"), version("v1", NOON + 2 * DAY, "UC2")],
