@@ -85,7 +85,8 @@ def write(
         rows: In the schema of the view's feature table; several rows of an entity are allowed.
         view: How rows are laid out.
         lifetimes: Seconds that each row's entity is to be kept from now on; it is taken out at
-            once where that is no time at all, and kept for good where it is NaN or left out.
+            once where that is no time at all, and kept for good where it is NaN or left out. A row
+            older than what is stored says nothing of that either.
     """
     total = Written()
     kept = latest(rows, view.join_key)
@@ -122,12 +123,13 @@ def _write_part(
 ) -> Written:
     keys = [view.key(entity_id) for entity_id in rows[view.join_key].to_pylist()]
     event = _micros(rows["event_timestamp"])
-    expired = np.zeros(len(keys), dtype=bool) if lifetimes is None else lifetimes <= 0
     field = layout.timestamp_field(view.view)
     stored = _exchange(client, [_command(b"HGET", key, field) for key in keys])
     known = np.array([-1 if data is None else layout.decode_nanos(data) for data in stored])
     # Feast keeps nanoseconds, feature tables microseconds.
-    current = ~expired & (event * 1000 >= known)
+    newest = event * 1000 >= known
+    expired = newest & (lifetimes <= 0 if lifetimes is not None else False)
+    current = newest & ~expired
     commands = [_command(b"UNLINK", keys[at]) for at in np.flatnonzero(expired)]
     kept = np.flatnonzero(current)
     if len(kept):
@@ -140,7 +142,7 @@ def _write_part(
                 if lifetimes[at] == lifetimes[at]  # not NaN
             ]
     _exchange(client, commands)
-    return Written(len(kept), int((~current & ~expired).sum()), int(expired.sum()))
+    return Written(len(kept), int((~newest).sum()), int(expired.sum()))
 
 
 def _hset_commands(

@@ -55,7 +55,7 @@ class Expiry:
         event = rows["event_timestamp"].cast(INSTANT).cast(pa.int64()).to_numpy() / 1e6
         readable = event + age_limit_seconds(view.view) - now
         gone = np.array([video_id in self.gone for video_id in ids], dtype=bool)
-        return np.where(gone, -1.0, np.where(np.isnan(left), readable, left))
+        return np.where(np.isnan(left), np.where(gone, -1.0, readable), left)
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:

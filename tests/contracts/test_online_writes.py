@@ -22,7 +22,7 @@ from ingestion.feature_rows import feature_rows
 from ingestion.feature_tables import build
 from ingestion.materializing import built_window, materialize
 from ingestion.online_expiry import Expiry
-from tests.worlds import DAY, HOUR, NOON, forget, small_world, store
+from tests.worlds import DAY, HOUR, NOON, forget, small_world, snapshot, store, version, world
 
 VIEWS = {name: getattr(feature_views, name) for name in schemas.FEATURE_TABLES}
 # Views learn their entities' columns when they are registered.
@@ -281,6 +281,29 @@ def test_an_older_version_of_a_profile_takes_no_video_out():
     assert not expiry.gone
     expiry.lifetimes(None, view, rows.slice(0, 1))
     assert expiry.gone == {"v"}
+
+
+def test_an_older_window_takes_out_no_video_that_was_published_again_since(
+    warehouse, feature_store, client
+):
+    """What is online is newer than all that the window holds, also that the video was too old."""
+    again = world(
+        [
+            version("again", NOON - 40 * DAY, "UC-again", published_at=NOON - 400 * DAY),
+            version("again", NOON, "UC-again", published_at=NOON - DAY),
+        ],
+        [snapshot("again", moment, 10) for moment in (NOON - 40 * DAY, NOON)],
+    )
+    forget(warehouse)
+    store(warehouse, again)
+    build(warehouse)
+    window = built_window(warehouse)
+    materialize(feature_store, window, Expiry(100 * DAY, NOON))
+    before = dump(client)
+    assert VIDEO_KEY("again") in before
+    older = materialize(feature_store, (window[0], NOON), Expiry(100 * DAY, NOON))
+    assert dump(client) == before
+    assert older["video_profile"] == older["video_performance"] == Written(outdated=1)
 
 
 def test_a_video_without_a_profile_is_kept_while_its_counts_may_be_read(client):
