@@ -173,7 +173,7 @@ def videos_of(table: "pa.Table", world: str) -> pd.DataFrame:
         table: The columns DESCRIBED, `observed_at` and `ingested_at`.
         world: Whose videos.
     """
-    tags = [None if tags is None else "\n".join(tags) for tags in table["tags"].to_pylist()]
+    tags = [None if tags is None else _joined(tags) for tags in table["tags"].to_pylist()]
     videos = table.drop_columns(["tags"]).to_pandas().assign(tags=tags)
     videos = videos[videos["world"] == world].sort_values(["observed_at", "ingested_at"])
     videos = videos.drop_duplicates("video_id").reset_index(drop=True)
@@ -190,6 +190,11 @@ def videos_of(table: "pa.Table", world: str) -> pd.DataFrame:
             "draft_duration_seconds": videos["duration_seconds"].astype(float).fillna(0.0),
         }
     )
+
+
+def _joined(tags: Sequence[str]) -> str:
+    """Join tags by newlines; one within a tag, which real ones have, must not make two of it."""
+    return "\n".join(tag.replace("\n", " ") for tag in tags)
 
 
 def training_set(store: "FeatureStore", situation: str, entity_rows: EntityRows) -> TrainingSet:

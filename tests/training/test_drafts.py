@@ -4,8 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo.request_fields import draft_arrays
+from feature_repo.transformations.text import description_features
+from ingestion.feature_rows import profile_rows
 from tests.training.records import DAY, START, snapshots
-from training.dataset import TrainingSet
+from tests.worlds import NOON, version, world
+from training.dataset import TrainingSet, videos_of
 from training.draft_baselines import ChannelHistory, channel_median, prior_videos
 from training.draft_rows import draft_protocol_rows, draft_training_rows
 from training.params import EntityRowParams
@@ -51,6 +55,20 @@ def test_a_video_seen_before_its_publication_was_no_draft(published):
     asked = draft_protocol_rows(later, announced, (1,))
     assert set(drawn.rows["video_id"]) == {"old", "new"}
     assert "early" not in set(asked.rows["video_id"])
+
+
+def test_a_draft_has_the_tags_that_its_video_has():
+    """Real tags hold newlines, by which a request's are joined."""
+    tags = [["one"], ["two\nlines", "three"], None, ["\n"]]
+    observed = world(
+        [version(f"v{n}", NOON + n * DAY, "UC1", tags=told) for n, told in enumerate(tags)]
+    )
+    profile = profile_rows(observed.metadata, observed.channels).to_pandas()
+    drafted = description_features(
+        [""] * 4, draft_arrays(videos_of(observed.metadata, "synthetic"))[2]
+    )
+    for name in ("tag_count", "tag_characters"):
+        np.testing.assert_array_equal(drafted[name], profile[name].to_numpy(float))
 
 
 def test_labels_with_a_horizon_are_as_far_ahead_as_they_say():
