@@ -1,6 +1,7 @@
 """Runs in Airflow's environment: parses DAG files, or tests one DAG, and prints JSON.
 
 driver.py parse
+driver.py classes
 driver.py test DAG_ID [CONF_JSON]
 """
 
@@ -38,6 +39,17 @@ def parse() -> dict:
             },
         }
     return found
+
+
+def classes() -> dict:
+    from airflow.configuration import conf
+    from airflow.executors.executor_loader import ExecutorLoader
+
+    executor, _ = ExecutorLoader.import_default_executor_cls()
+    return {
+        "executor": executor.__name__,
+        "auth_manager": conf.getimport("core", "auth_manager").__name__,
+    }
 
 
 def test(dag_id: str, conf: dict) -> dict:
@@ -81,8 +93,8 @@ if __name__ == "__main__":
     # Airflow logs to standard output: what we print goes past it.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    if command == "parse":
-        result = parse()
+    if command in ("parse", "classes"):
+        result = {"parse": parse, "classes": classes}[command]()
     else:
         result = test(rest[0], json.loads(rest[1]) if rest[1:] else {})
     out.write(json.dumps(result, default=str))

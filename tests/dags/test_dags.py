@@ -14,6 +14,7 @@ import psutil
 import psycopg
 import pytest
 import redis
+import yaml
 
 from feature_repo import store as feature_store
 from ingestion import feature_tables, materializing
@@ -92,6 +93,13 @@ def test_every_dag_parses_quickly_and_alone(airflow_home: Any) -> None:
     assert parsed["collect"]["dags"]["collect"]["timetable"] == "CronDataIntervalTimetable"
     assert parsed["collect"]["dags"]["collect"]["retry_seconds"][0] > LEASE.total_seconds()
     assert parsed["retrain"]["dags"]["retrain"]["timetable"] == "AssetOrTimeSchedule"
+
+
+@pytest.mark.full
+def test_the_executor_of_the_cluster_is_in_the_lock(airflow_home: Any) -> None:
+    values = yaml.safe_load((ROOT / "k8s" / "airflow" / "values.yaml").read_text())
+    found = Airflow(airflow_home).drive("classes", AIRFLOW__CORE__EXECUTOR=values["executor"])
+    assert found["executor"] == values["executor"]
 
 
 def test_a_collection_that_is_killed_is_retried_and_loses_nothing(open_world: OpenWorld) -> None:
