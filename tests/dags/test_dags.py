@@ -96,10 +96,16 @@ def test_every_dag_parses_quickly_and_alone(airflow_home: Any) -> None:
 
 
 @pytest.mark.full
-def test_the_executor_of_the_cluster_is_in_the_lock(airflow_home: Any) -> None:
+def test_the_executor_and_auth_manager_of_the_cluster_are_in_the_lock(airflow_home: Any) -> None:
     values = yaml.safe_load((ROOT / "k8s" / "airflow" / "values.yaml").read_text())
-    found = Airflow(airflow_home).drive("classes", AIRFLOW__CORE__EXECUTOR=values["executor"])
+    auth_manager = values["config"]["core"]["auth_manager"]
+    found = Airflow(airflow_home).drive(
+        "classes",
+        AIRFLOW__CORE__EXECUTOR=values["executor"],
+        AIRFLOW__CORE__AUTH_MANAGER=auth_manager,
+    )
     assert found["executor"] == values["executor"]
+    assert found["auth_manager"] == auth_manager.rpartition(".")[2]
 
 
 def test_a_collection_that_is_killed_is_retried_and_loses_nothing(open_world: OpenWorld) -> None:

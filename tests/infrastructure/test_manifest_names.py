@@ -1,6 +1,8 @@
 """What manifests name exists in the code, and what the code needs is named in the manifests."""
 
+import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ from tests.infrastructure.manifests import (
     workloads,
 )
 
+LOCK = ROOT / "requirements/airflow.txt"
 HAPROXY = (ROOT / "serving/haproxy.cfg").read_text()
 # Where a server other than ours declares its variables, by the container that runs it.
 MLFLOW_VARIABLES = ("utils/cli_args.py", "cli/__init__.py", "environment_variables.py")
@@ -267,6 +270,54 @@ def test_tasks_of_airflow_are_given_variables_that_the_code_reads():
             assert f"`{name}`" in readme
     policy = named(overlay("production"), "NetworkPolicy", "foreview-jobs")
     assert selects(policy["spec"]["podSelector"], values["workers"]["labels"])
+
+
+def test_airflow_s_image_runs_the_commands_that_its_chart_gives():
+    text = (ROOT / "dags/Dockerfile").read_text()
+    airflow = text[text.index("FROM jobs AS airflow") :]
+    values = airflow_values()
+    user = values["securityContexts"]["pod"]
+    assert f"USER {user['runAsUser']}:{user['runAsGroup']}" in airflow
+    assert f"AIRFLOW_HOME={values['airflowHome']} " in airflow
+    # A directory that the runtime makes for a mount is root's: the image has it already.
+    assert (
+        f"--owner={user['runAsUser']} --group={user['runAsGroup']} {values['airflowHome']}"
+        in airflow
+    )
+    # Probes call it by its name, containers are given `args` and no `command`.
+    assert "COPY dags/entrypoint /entrypoint" in airflow
+    assert 'ENTRYPOINT ["/entrypoint"]' in airflow
+    command = ["bash", "-c", 'exec echo "$0" ran', "scheduler"]
+    ran = subprocess.run([ROOT / "dags/entrypoint", *command], capture_output=True, text=True)
+    assert ran.stdout == "scheduler ran\n"
+
+
+def test_what_airflow_s_chart_starts_needs_no_script_or_provider_that_the_image_lacks():
+    values = airflow_values()
+    for section in ("scheduler", "dagProcessor"):
+        assert values[section]["logGroomerSidecar"]["enabled"] is False
+    assert values["createUserJob"]["enabled"] is False
+    assert values["triggerer"]["enabled"] is False
+    assert values["statsd"]["enabled"] is False
+
+
+def test_pools_that_tasks_wait_for_are_made_with_airflow_s_tables():
+    (pool,) = json.loads((ROOT / "dags/pools.json").read_text())
+    assert f'QUOTA_POOL = "{pool}"' in (ROOT / "dags/foreview_dags/defaults.py").read_text()
+    *_, script = airflow_values()["migrateDatabaseJob"]["args"]
+    assert script == "airflow db migrate && exec airflow pools import /opt/dags/pools.json"
+    assert "COPY dags /opt/dags" in (ROOT / "dags/Dockerfile").read_text()
+
+
+def test_airflow_and_its_tasks_run_one_image_by_its_digest():
+    values = airflow_values()
+    # As the chart and the executor put them together.
+    image = f"{values['defaultAirflowRepository']}:{values['defaultAirflowTag']}"
+    assert re.fullmatch(r"ghcr\.io/foreview/foreview-airflow@sha256:[0-9a-f]{64}", image)
+    assert "images" not in values
+    version = re.search(r"^apache-airflow==(\S+)", LOCK.read_text(), re.MULTILINE)
+    assert version is not None
+    assert values["airflowVersion"] == version[1]
 
 
 def test_every_secret_that_is_read_will_exist_and_none_is_left_unread(manifests):

@@ -18,6 +18,7 @@ DOCKERFILES = [
 ]
 SCRIPTS = [
     ROOT / "dags" / "airflow.sh",
+    ROOT / "dags" / "entrypoint",
     ROOT / "benchmarks" / "regression",
     ROOT / "feature_repo" / "plan",
     *sorted(path for path in (ROOT / "k8s").iterdir() if path.is_file() and not path.suffix),
