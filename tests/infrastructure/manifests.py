@@ -69,5 +69,31 @@ def pod_labels(workload: Manifest) -> dict[str, str]:
 
 
 def selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    """Tell whether a label selector of matchLabels picks such pods."""
+    """Tell whether a label selector of matchLabels, or of values to be In, picks such pods."""
+    if "matchExpressions" in selector:
+        return all(labels.get(one["key"]) in one["values"] for one in selector["matchExpressions"])
     return selector.get("matchLabels", selector).items() <= labels.items()
+
+
+def reaches(
+    manifests: list[Manifest], source: dict[str, str], target: dict[str, str], port: int
+) -> bool:
+    """Tell whether the network policies let pods with some labels reach those with others."""
+    policies = of_kind(manifests, "NetworkPolicy")
+
+    def allows(direction: str, peers: str, pod: dict[str, str], other: dict[str, str]) -> bool:
+        rules = [
+            rule
+            for policy in policies
+            if selects(policy["spec"]["podSelector"], pod)
+            for rule in policy["spec"].get(direction, [])
+        ]
+        return any(
+            port in {allowed["port"] for allowed in rule["ports"]}
+            and any(
+                set(p) == {"podSelector"} and selects(p["podSelector"], other) for p in rule[peers]
+            )
+            for rule in rules
+        )
+
+    return allows("egress", "to", source, target) and allows("ingress", "from", target, source)

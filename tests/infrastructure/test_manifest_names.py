@@ -23,6 +23,7 @@ from tests.infrastructure.manifests import (
     overlay,
     pod_labels,
     pod_spec,
+    reaches,
     selects,
     workloads,
 )
@@ -270,6 +271,68 @@ def test_tasks_of_airflow_are_given_variables_that_the_code_reads():
             assert f"`{name}`" in readme
     policy = named(overlay("production"), "NetworkPolicy", "foreview-jobs")
     assert selects(policy["spec"]["podSelector"], values["workers"]["labels"])
+
+
+# Sections of the chart's values, and the label `component` of the pods that they are about.
+AIRFLOW_COMPONENTS = {
+    "scheduler": "scheduler",
+    "dagProcessor": "dag-processor",
+    "apiServer": "api-server",
+    "migrateDatabaseJob": "run-airflow-migrations",
+    "workers": "worker",
+}
+
+
+def airflow_pods() -> dict[str, dict[str, str]]:
+    """Give the labels of Airflow's pods, by component, as the chart writes them."""
+    values = airflow_values()
+    return {
+        component: {"tier": "airflow", "release": "airflow", "component": component}
+        | values["labels"]
+        | values.get(section, {}).get("labels", {})
+        for section, component in AIRFLOW_COMPONENTS.items()
+    }
+
+
+def test_airflow_s_pods_reach_what_they_need_and_nothing_more(manifests):
+    pods = airflow_pods()
+    others = {
+        "postgresql": {"cnpg.io/cluster": "foreview-postgresql"},
+        "redis": {"app": "foreview-redis"},
+        "mlflow": pod_labels(named(manifests, "Deployment", "foreview-mlflow")),
+        "api": pod_labels(named(manifests, "Deployment", "foreview-api")),
+    }
+    everyone = pods | others
+    ports = (5000, 5432, 6379, 8080, 8793, 8794)
+    found = {
+        (source, target, port)
+        for source in pods
+        for target in everyone
+        for port in ports
+        if reaches(manifests, pods[source], everyone[target], port)
+    }
+    job = {("postgresql", 5432), ("redis", 6379), ("mlflow", 5000), ("api-server", 8080)}
+    assert found == {(name, "postgresql", 5432) for name in pods} | {("worker", *to) for to in job}
+    strangers = {
+        name for name in others if reaches(manifests, others[name], pods["api-server"], 8080)
+    }
+    assert strangers == set()
+
+
+def test_airflow_s_pods_that_talk_to_the_cluster_reach_its_api_and_the_others_do_not(manifests):
+    def reached(labels: dict[str, str]) -> set[int]:
+        return {
+            port["port"]
+            for policy in of_kind(manifests, "NetworkPolicy")
+            if selects(policy["spec"]["podSelector"], labels)
+            for rule in policy["spec"].get("egress", [])
+            if {"ipBlock": {"cidr": "0.0.0.0/0"}} in rule["to"]
+            for port in rule["ports"]
+        }
+
+    asked = {name for name, labels in airflow_pods().items() if reached(labels)}
+    assert asked == {"scheduler", "api-server"}
+    assert all(reached(airflow_pods()[name]) == {443, 6443} for name in asked)
 
 
 def test_airflow_s_image_runs_the_commands_that_its_chart_gives():
