@@ -22,6 +22,9 @@ TIERS = ("unknown", *(f"1e{exponent}" for exponent in range(9)))
 
 _TIER_LABELS, _TOP_TIER = np.array(TIERS), len(TIERS) - 2.0
 
+# Announced: what YouTube then tells as its views is the 0 of a video that nobody can see.
+UPCOMING = "upcoming"
+
 FORMATS = ("short", "long", "live", "premiere", "unknown")
 
 
@@ -32,7 +35,7 @@ def video_format(duration_seconds: float | None, live_broadcast_content: str | N
     premiere (its length is known beforehand), without one it is a live stream.
     """
     has_duration = duration_seconds is not None and duration_seconds > 0
-    if live_broadcast_content in ("live", "upcoming"):
+    if live_broadcast_content in ("live", UPCOMING):
         return "premiere" if has_duration else "live"
     if not has_duration:
         return "unknown"

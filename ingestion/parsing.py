@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from feature_repo.segments import video_format, view_definition
+from feature_repo.segments import UPCOMING, video_format, view_definition
 from ingestion.errors import UnparsableItem
 from ingestion.records import ChannelSnapshot, VideoMetadata, VideoSnapshot
 
@@ -25,7 +25,7 @@ def parse_video(item: Item, observed_at: datetime) -> tuple[VideoMetadata | None
 
     Returns:
         The metadata, null for an item without `snippet` (statistics only), and the snapshot, whose
-        counts are null where the item does not tell them.
+        counts are null where the item does not tell them; so are views before the premiere.
 
     Raises:
         UnparsableItem: The item has no id, or a field of it cannot be what its name says.
@@ -38,10 +38,11 @@ def parse_video(item: Item, observed_at: datetime) -> tuple[VideoMetadata | None
     statistics = _part(item, "statistics")
     broadcast = metadata.live_broadcast_content if metadata else None
     format_ = video_format(_duration(_part(item, "contentDetails")), broadcast)
+    views = _count(statistics, "viewCount")
     snapshot = VideoSnapshot(
         video_id=video_id,
         observed_at=observed_at,
-        view_count=_count(statistics, "viewCount"),
+        view_count=None if broadcast == UPCOMING else views,
         like_count=_count(statistics, "likeCount"),
         comment_count=_count(statistics, "commentCount"),
         live_broadcast_content=broadcast,

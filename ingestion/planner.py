@@ -161,8 +161,11 @@ def _label_first(target: Target, now: datetime) -> bool:
 
 
 def needs_description(video: Target, now: datetime) -> bool:
-    """Tell whether to read what the creator wrote too: at first, while new, then once a week."""
-    if video.last_observed_at is None or video.published_at is None:
+    """Tell whether to read what the creator wrote too: at first, while new, then once a week.
+
+    Also while no views were told: only so is an announced video known to have begun.
+    """
+    if video.last_observed_at is None or video.published_at is None or video.last_count is None:
         return True
     age, seen_at_age = now - video.published_at, video.last_observed_at - video.published_at
     return age < DESCRIBED_UNTIL or age // _WEEK > seen_at_age // _WEEK

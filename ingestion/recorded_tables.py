@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from feature_repo.schemas import INSTANT, VIDEO_METADATA, VIDEO_SNAPSHOTS
-from feature_repo.segments import video_format, view_definition
+from feature_repo.segments import UPCOMING, video_format, view_definition
 from ingestion.errors import UnreadableFile
 from ingestion.expectations import CHUNK_ROWS
 
@@ -73,11 +73,12 @@ def snapshot_rows(chunk: pa.Table, world: str, raw_ref: str, loaded_at: datetime
     """Give recorded counts as VIDEO_SNAPSHOTS; the recorder knew each when it observed it."""
     observed_at = _utc(chunk["observed_at"])
     broadcast = chunk["live_broadcast_content"]
+    announced = pc.fill_null(pc.equal(broadcast, UPCOMING), False)
     formats, definitions = _segments(broadcast, observed_at)
     columns = {
         "video_id": chunk["video_id"],
         **_provenance(observed_at, world, raw_ref, loaded_at),
-        "view_count": chunk["view_count"],
+        "view_count": pc.if_else(announced, pa.scalar(None, pa.int64()), chunk["view_count"]),
         "like_count": chunk["like_count"],
         "comment_count": chunk["comment_count"],
         "live_broadcast_content": broadcast,

@@ -28,7 +28,7 @@ class VideoMetadata:
 
 @dataclass(frozen=True, slots=True)
 class VideoSnapshot:
-    """A video's counts at one moment; null when hidden or absent, which is not zero."""
+    """A video's counts at one moment; null when hidden, absent or announced, which is not zero."""
 
     video_id: str
     observed_at: datetime

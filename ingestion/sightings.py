@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from feature_repo.segments import UPCOMING
 from ingestion import planner
 from ingestion.discovery import Upload
 from ingestion.targets import Target, UnknownTarget
@@ -70,7 +71,9 @@ def video_count(channel: dict[str, Any]) -> int | None:
 
 
 def view_count(video: dict[str, Any]) -> int | None:
-    """Read the views that a video tells, for the plan only."""
+    """Read the views that a video tells, for the plan only; null while it is announced."""
+    if _part(video, "snippet").get("liveBroadcastContent") == UPCOMING:
+        return None
     return _count(video, "viewCount")
 
 
@@ -81,8 +84,13 @@ def fell(target: Target, views: int | None) -> bool:
 
 def _count(item: dict[str, Any], name: str) -> int | None:
     """Read a count; what is none is left to validation."""
-    value = item.get("statistics", {}).get(name)
+    value = _part(item, "statistics").get(name)
     return int(value) if isinstance(value, str) and value.isdecimal() else None
+
+
+def _part(item: dict[str, Any], name: str) -> dict[str, Any]:
+    part = item.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def require_found(asked: Sequence[str], found: Iterable[object | None]) -> None:

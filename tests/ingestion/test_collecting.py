@@ -41,7 +41,7 @@ Opener = Callable[[], Collector]
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    return synthetic_world(11, days=20, channels=6, end=END)
+    return synthetic_world(21, days=20, channels=6, end=END)
 
 
 @pytest.fixture
@@ -78,16 +78,19 @@ def rows(engine: Engine) -> dict[str, int]:
 def test_what_is_collected_is_what_was_true_when_it_was_observed(
     collector: Collector, emulator: RunningEmulator, warehouse: Engine, world: World
 ) -> None:
-    report = simulate(collector, emulator, end=world.start + 4 * DAY)
+    report = simulate(collector, emulator, end=world.start + 5 * DAY)
     kept = read_snapshots(warehouse).to_pylist()
     assert len(kept) == report.videos == report.ingested.read - report.channels
     assert report.ingested.quarantined == 0
     for row in kept:
         true = world.true_counts(row["video_id"], row["observed_at"])
         seen = (row["view_count"], row["like_count"], row["comment_count"])
-        assert seen == (true.views, true.likes, true.comments)
+        # Of an announced video there is nothing to view.
+        views = None if row["live_broadcast_content"] == "upcoming" else true.views
+        assert seen == (views, true.likes, true.comments)
         assert row["observed_at"] <= row["ingested_at"] <= emulator.now()
         assert row["world"] == "synthetic"
+    assert {"none", "upcoming"} <= {row["live_broadcast_content"] for row in kept}
     assert read_channels(warehouse).num_rows > len(world.channels.each)
     assert {row["channel_id"] for row in read_metadata(warehouse).to_pylist()} == set(
         world.channel_index

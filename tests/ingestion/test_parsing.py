@@ -63,6 +63,17 @@ def test_a_stream_without_statistics_has_null_counts():
     assert (metadata.tags, metadata.has_maxres_thumbnail) == (None, None)
 
 
+def test_an_announced_video_has_likes_and_no_views(video):
+    """Nobody can see it: its 0 is not a count of a published video."""
+    video["snippet"]["liveBroadcastContent"] = "upcoming"
+    video["statistics"]["viewCount"] = "0"
+    _, snapshot = parse_video(video, NOON)
+    assert (snapshot.view_count, snapshot.like_count) == (None, 30)
+    video["statistics"]["viewCount"] = "many"
+    with pytest.raises(UnparsableItem):
+        parse_video(video, NOON)
+
+
 def test_an_item_of_statistics_alone_has_no_metadata():
     metadata, snapshot = parse_video(VIDEOS[3], NOON)
 

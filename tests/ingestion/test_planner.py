@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestion import planner
-from ingestion.sightings import described
+from ingestion.sightings import described, view_count
 from ingestion.targets import Reference, Target, UnknownTarget, parse_reference
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -60,10 +60,20 @@ def test_requests_are_filled_with_what_is_due_soon() -> None:
 
 
 def test_what_creators_wrote_is_read_at_first_and_once_a_week() -> None:
-    seen = video(age=10 * DAY)
+    seen = replace(video(age=10 * DAY), last_count=1)
     assert planner.needs_description(seen, NOW)
     assert not planner.needs_description(replace(seen, last_observed_at=NOW - DAY), NOW)
     assert planner.needs_description(replace(seen, last_observed_at=NOW - 4 * DAY), NOW)
+
+
+def test_an_announced_video_is_described_until_it_has_begun() -> None:
+    """Statistics alone do not tell whether its 0 views are those of a video people can see."""
+    announced = {"snippet": {"liveBroadcastContent": "upcoming"}, "statistics": {"viewCount": "0"}}
+    begun = {"snippet": {"liveBroadcastContent": "live"}, "statistics": {"viewCount": "0"}}
+    seen = planner.observed(video(age=9 * DAY), NOW, view_count(announced))
+    assert planner.needs_description(seen, NOW + DAY)
+    seen = planner.observed(seen, NOW + DAY, view_count(begun))
+    assert not planner.needs_description(seen, NOW + 2 * DAY)
 
 
 def test_a_video_is_gone_after_two_checks_and_not_after_one() -> None:

@@ -80,6 +80,7 @@ def test_a_replayed_pair_keeps_the_states_of_its_broadcasts(pair, warehouse, lan
     _empty(warehouse)
     replay(warehouse, landing, CLOCK)
 
+    assert before[0]["view_count"].to_pylist() == [1, None]  # nobody could see the announced one
     assert before[1]["live_broadcast_content"].to_pylist() == ["none", "upcoming"]
     assert over_itself == before
     assert _rows(warehouse) == before
