@@ -113,7 +113,13 @@ def list_targets(as_json: bool) -> None:
     metavar="ISO|+7d|+12h|end",
     help="Move the emulator's clock there in steps, collecting at each.",
 )
-@click.option("--step-hours", default=6.0, show_default=True, help="How far apart the steps are.")
+@click.option(
+    "--step-hours",
+    type=click.FloatRange(0.01),  # a clock that moves by nothing never arrives
+    default=6.0,
+    show_default=True,
+    help="How far apart the steps are.",
+)
 @click.option(
     "--push/--no-push",
     default=True,

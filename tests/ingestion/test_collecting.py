@@ -414,6 +414,13 @@ def test_the_commands_tell_the_same_story(
     assert buckets["list@synthetic"]["used"] > 0
 
 
+def test_steps_that_would_never_arrive_are_refused() -> None:
+    arguments = ["--advance-to", "+1d", "--step-hours", "0"]
+    outcome = CliRunner().invoke(collect_commands.collect, arguments)
+    assert outcome.exit_code == 2
+    assert "'--step-hours'" in outcome.output
+
+
 @pytest.mark.parametrize(
     "arguments", [["--advance-to", "+1d"], ["--once", "--advance-to", "yesterday"]]
 )
