@@ -32,9 +32,9 @@ def write_mlmodel(bundle: Path, contract: Contract) -> None:
     model.saved_input_example_info = {
         "artifact_path": EXAMPLE_FILE,
         "type": "ndarray",
-        "format": "tf-serving",
     }
-    (bundle / EXAMPLE_FILE).write_text(json.dumps({"inputs": {MODEL_INPUT: _example(bundle)}}))
+    # Without the request's "inputs" around it, which MLflow would take for the name of an input.
+    (bundle / EXAMPLE_FILE).write_text(json.dumps({MODEL_INPUT: _example(bundle)}))
     model.save(str(bundle / "MLmodel"))
 
 

@@ -118,6 +118,7 @@ def test_mlflows_own_tools_load_a_version_with_its_signature(registry, version, 
     np.testing.assert_allclose(
         answers["views"].ravel(), predict_growth(downloaded / bundle.MODEL_FILE, example)["views"]
     )
+    assert set(model.predict(model.input_example)) == set(answers)
 
 
 def test_a_bundle_is_downloaded_as_it_was_registered(registry, version, made, tmp_path):
