@@ -85,7 +85,7 @@ def explain(error: BaseException, environment: Mapping[str, str]) -> str | None:
             return f"the schema {schema} is not prepared; {missing}"
         if names & _HTTP_ERRORS:
             return _about_http(f"{cause} {_requested_url(cause)}", environment)
-    return _about_settings(error)
+    return _about_settings(error) or _about_file(error)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -158,6 +158,13 @@ def _about_settings(error: BaseException) -> str | None:
         for fault in error.errors(include_input=False)  # type: ignore[attr-defined]
     ]
     return "; ".join(faults)
+
+
+def _about_file(error: BaseException) -> str | None:
+    """Name the file or folder that cannot be used; an `OSError` about something else has none."""
+    if not isinstance(error, OSError) or not error.filename or not error.strerror:
+        return None
+    return f"{error.filename}: {error.strerror}"
 
 
 def _address(url: str) -> str:

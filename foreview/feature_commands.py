@@ -60,6 +60,8 @@ def report(
     from training.settings import TrainingSettings
 
     settings = TrainingSettings()
+    target = html_file or settings.state_dir / "feature_report.html"
+    target.parent.mkdir(parents=True, exist_ok=True)  # before the work, which it would lose
     now = in_utc(as_of) if as_of else open_clock(settings.clock)()
     store = open_feature_store()
     chosen = world or settings.world or latest_world(store, (BEGINNING, now))
@@ -67,8 +69,6 @@ def report(
     with steps("features") as tell:
         params = read_params(settings.params)
         found = find(store, chosen, now, params, labels, countries, tell)
-    target = html_file or settings.state_dir / "feature_report.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page.html(f"Features of the {chosen} world at {now:%F %H:%M} UTC", found))
     if as_json:
         click.echo(json.dumps({"world": chosen, "parts": [part.as_json() for part in found]}))

@@ -1,5 +1,7 @@
 """Unreachable servers and refused settings are explained in one line, without passwords."""
 
+from pathlib import Path
+
 import httpx
 import psycopg
 import pytest
@@ -120,6 +122,13 @@ def handle_badly() -> None:
         raise redis.ConnectionError("refused")
     except redis.ConnectionError:
         {}["forgotten"]
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing" / "page.html"
+    with pytest.raises(FileNotFoundError) as raised:
+        missing.write_text("")
+    assert explained(raised.value, {}) == f"{missing}: No such file or directory"
 
 
 def test_a_defect_is_not_explained_away() -> None:
