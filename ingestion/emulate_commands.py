@@ -10,7 +10,13 @@ from ingestion.options import JSON, instant
 
 
 @click.command()
-@click.option("--port", default=8090, show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8090,
+    show_default=True,
+    help="Where to listen.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="The interface to listen on.")
 @click.option("--seed", default=7, show_default=True, help="Which synthetic world.")
 @click.option("--days", default=130, show_default=True, help="How long it lasts.")

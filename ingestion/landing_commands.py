@@ -47,7 +47,13 @@ _IDS = click.option("--id", "ids", multiple=True, type=int, help="Only this row;
 
 @quarantine.command("list")
 @_REASON
-@click.option("--limit", default=20, show_default=True, help="How many of the newest rows to name.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="How many of the newest rows to name.",
+)
 @click.option("--json", "as_json", is_flag=True)
 def list_quarantine(reason: str | None, limit: int, as_json: bool) -> None:
     """Count the rows by reason, and name the newest."""

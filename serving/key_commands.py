@@ -22,7 +22,9 @@ def keys() -> None:
     "--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=("forecasts",),
     show_default=True, help="What it opens; may be given several times.",
 )  # fmt: skip
-@click.option("--days", type=click.IntRange(1), help="How long it opens; for ever if not given.")
+@click.option(
+    "--days", type=click.IntRange(1, 36_500), help="How long it opens; for ever if not given.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True)
 def create(name: str, scopes: tuple[str, ...], days: int | None, *, as_json: bool) -> None:
     """Make a key called NAME and print it, this once: only its hash is kept."""
@@ -34,7 +36,7 @@ def create(name: str, scopes: tuple[str, ...], days: int | None, *, as_json: boo
 @keys.command()
 @click.argument("name")
 @click.option(
-    "--grace-hours", type=click.FloatRange(0), default=24.0, show_default=True,
+    "--grace-hours", type=click.FloatRange(0, 876_000), default=24.0, show_default=True,
     help="How long the old key still opens.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True)

@@ -49,6 +49,21 @@ def test_wrong_use_exits_with_2(tmp_path: Path) -> None:
     assert foreview("up", "--nonsense", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("quarantine", "list", "--limit", "-1"),
+        ("emulate", "--port", "99999"),
+        ("keys", "create", "dashboards", "--days", "99999999999"),
+        ("keys", "rotate", "dashboards", "--grace-hours", "1e300"),
+    ],
+)
+def test_a_number_that_cannot_be_is_wrong_use(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = foreview(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"'{arguments[-2]}'" in done.stderr
+
+
 def test_servers_that_came_up_outlive_the_command_until_they_are_taken_down(
     state_dir: Path,
 ) -> None:
