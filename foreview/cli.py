@@ -2,8 +2,10 @@
 
 import contextlib
 import importlib
+import io
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +145,9 @@ def main(args: Sequence[str] | None = None) -> None:
     # would double the time of two fits that share two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "1500")
+    # A title or a tick that the locale has no character for must not end a command.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     cli.main(args=args, prog_name="foreview")
 
 
@@ -177,7 +182,7 @@ def _exists(entry: Entry) -> bool:
     source = _PACKAGES / f"{entry.module.replace('.', '/')}.py"
     if not source.exists() or not any(_PACKAGES.glob(entry.needs)):
         return False
-    text = source.read_text()
+    text = source.read_text(encoding="utf-8")
     return f"\ndef {entry.attribute}(" in text or f"\n{entry.attribute} = " in text
 
 

@@ -64,6 +64,14 @@ def test_a_number_that_cannot_be_is_wrong_use(arguments: tuple[str, ...], tmp_pa
     assert f"'{arguments[-2]}'" in done.stderr
 
 
+def test_a_terminal_that_knows_few_characters_gets_the_others_replaced(tmp_path: Path) -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert foreview("forecast", "--help", cwd=tmp_path, **ascii_only).returncode == 0
+    done = foreview("doctor", cwd=tmp_path, **ascii_only)
+    assert "Traceback" not in done.stderr
+    assert "disk space" in done.stdout
+
+
 def test_servers_that_came_up_outlive_the_command_until_they_are_taken_down(
     state_dir: Path,
 ) -> None:
