@@ -145,7 +145,10 @@ def materialize(start: datetime | None, end: datetime | None, as_json: bool) -> 
 @click.option("--chunk-days", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
 def backfill(start: datetime | None, end: datetime | None, chunk_days: int, as_json: bool) -> None:
-    """Materialize a long window in chunks; a chunk done before is passed over."""
+    """Materialize a long window in chunks; a chunk done before is passed over.
+
+    Also where rows came later or Redis lost what it had: `materialize` brings those online.
+    """
     from feature_repo.clock import open_clock
     from feature_repo.job_runs import job_run
     from ingestion import materializing
