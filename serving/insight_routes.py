@@ -35,7 +35,7 @@ from serving.dependencies import (
     VideoId,
 )
 from serving.errors import UnknownChannel
-from serving.forecaster import Look
+from serving.forecaster import Forecaster, Look
 from serving.online_features import EntityPlan
 from serving.question import Question
 from serving.routes import JSON, batch_body, problems
@@ -180,10 +180,15 @@ async def compare_drafts(request: Request, asked: ComparisonRequest) -> DraftCom
     tags=["targets"],
     summary="Track a video or channel",
 )
-async def track(request: Request, asked: TargetRequest, moment: MomentDependency) -> Target:
+async def track(
+    request: Request,
+    asked: TargetRequest,
+    forecaster: ForecasterDependency,
+    moment: MomentDependency,
+) -> Target:
     """Have a video or channel observed from now on; tracking it twice changes nothing."""
     kind, target_id = parse_target(asked.target)
-    warehouse, world, now = request.state.warehouse, request.state.world, moment()
+    warehouse, world, now = request.state.warehouse, _world(request, forecaster), moment()
     is_new, row = await warehouse.add_target(kind, target_id, world, now)
     return told(kind, target_id, row, await warehouse.quota_resets_at(now), is_new=is_new)
 
@@ -197,13 +202,18 @@ async def track(request: Request, asked: TargetRequest, moment: MomentDependency
 )
 async def scorecard(request: Request, forecaster: ForecasterDependency) -> Response:
     """Score past forecasts against what then happened, by metric, horizon and tier."""
-    current = forecaster.champion.current
-    world = request.state.world if current is None else current.world
+    world = _world(request, forecaster)
     content: dict[str, Any] = {
         "world": world,
         "scores": await request.state.warehouse.scorecard(world),
     }
     return Response(orjson.dumps(content, option=orjson.OPT_UTC_Z), media_type=JSON)
+
+
+def _world(request: Request, forecaster: Forecaster) -> str:
+    """Name the world that is served; before there is a model, the one that the settings name."""
+    current = forecaster.champion.current
+    return str(request.state.world if current is None else current.world)
 
 
 def _outlier(video_id: str, seen: Look) -> Outlier:

@@ -1,10 +1,12 @@
 import math
 import secrets
 
+import httpx
 import psycopg
 import pytest
 from click.testing import CliRunner
 
+from feature_repo.bundle import bundle_digest
 from serving.contracts import (
     DraftComparison,
     DraftForecast,
@@ -15,7 +17,9 @@ from serving.contracts import (
     Scorecard,
     Target,
 )
-from tests.serving.conftest import NOW, unique_id
+from serving.registry import model_name
+from tests.serving.bundles import copy_bundle
+from tests.serving.conftest import NOW, register, unique_id
 from tests.serving.test_api import problem, when_found
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -169,6 +173,21 @@ def test_a_target_is_tracked_once(open_client, champion, settings):
         for wrong in ("@someone", "https://example.com/watch?v=" + video, "no id", "http://[x"):
             response = client.post("/v1/targets", json={"target": wrong})
             assert problem(response) == (422, "invalid_target"), wrong
+
+
+def test_a_target_is_of_the_world_that_is_served(open_client, trained, tmp_path, mlflow_uri):
+    contract = copy_bundle(trained, tmp_path / "bundle", "synthetic")
+    tags = {"bundle_digest": bundle_digest(contract)}
+    register(mlflow_uri, tmp_path / "bundle", "synthetic", tags)
+    body = {"name": model_name("synthetic", "published")}
+    try:
+        with open_client(world=None) as client:
+            served = client.get("/v1/model").json()["world"]
+            told = client.post("/v1/targets", json={"target": unique_id()}).json()
+    finally:
+        address = f"{mlflow_uri}/api/2.0/mlflow/registered-models/delete"
+        httpx.request("DELETE", address, json=body).raise_for_status()
+    assert told["world"] == served
 
 
 def test_the_scorecard_is_there_without_scores(client, world):
