@@ -190,7 +190,7 @@ async def track(
     kind, target_id = parse_target(asked.target)
     warehouse, world, now = request.state.warehouse, _world(request, forecaster), moment()
     is_new, row = await warehouse.add_target(kind, target_id, world, now)
-    return told(kind, target_id, row, await warehouse.quota_resets_at(now), is_new=is_new)
+    return told(kind, target_id, row, await warehouse.quota_resets_at(world, now), is_new=is_new)
 
 
 @insights.get(

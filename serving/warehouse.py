@@ -12,10 +12,12 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from serving.champion import REAL
 from serving.errors import WarehouseUnavailable
 
 _SECONDS = 3.0
 _CONNECT_SECONDS = 2
+_LIST_BUCKET = "list"
 _QUOTA_ZONE = ZoneInfo("America/Los_Angeles")  # YouTube's quota days begin at midnight there
 
 
@@ -78,14 +80,19 @@ class Warehouse:
         """
         return False, (await self._rows(query, given))[0]
 
-    async def quota_resets_at(self, now: datetime) -> datetime | None:
-        """Give when list calls are possible again; None while there are units left."""
-        day = now.astimezone(_QUOTA_ZONE).date()
-        query = """
-            SELECT bucket FROM quota_ledger WHERE quota_day = %s AND used >= "limit"
+    async def quota_resets_at(self, world: str, now: datetime) -> datetime | None:
+        """Give when a first look is possible again; None while there are units left for it.
+
+        It is a list call that no label waits for: units kept for labels are not for it, and none
+        are left once YouTube itself said so.
         """
-        spent = {row["bucket"] for row in await self._rows(query, [day])}
-        if not spent:
+        day = now.astimezone(_QUOTA_ZONE).date()
+        bucket = _LIST_BUCKET if world == REAL else f"{_LIST_BUCKET}@{world}"  # as ingestion's
+        query = """
+            SELECT bucket FROM quota_ledger WHERE quota_day = %s AND bucket = %s
+                AND (refused_at IS NOT NULL OR used >= "limit" - reserved)
+        """
+        if not await self._rows(query, [day, bucket]):
             return None
         midnight = datetime.combine(day + timedelta(days=1), datetime.min.time(), _QUOTA_ZONE)
         return midnight.astimezone(now.tzinfo)

@@ -1,5 +1,7 @@
 import math
 import secrets
+from contextlib import closing
+from datetime import datetime
 
 import httpx
 import psycopg
@@ -7,6 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from feature_repo.bundle import bundle_digest
+from feature_repo.clock import fixed_clock
+from ingestion.quota import QuotaLedger, reset_after
+from ingestion.warehouse import open_warehouse
 from serving.contracts import (
     DraftComparison,
     DraftForecast,
@@ -188,6 +193,29 @@ def test_a_target_is_of_the_world_that_is_served(open_client, trained, tmp_path,
         address = f"{mlflow_uri}/api/2.0/mlflow/registered-models/delete"
         httpx.request("DELETE", address, json=body).raise_for_status()
     assert told["world"] == served
+
+
+def test_a_target_is_promised_no_look_that_the_quota_does_not_allow(client, settings, world):
+    def promised():
+        told = client.post("/v1/targets", json={"target": unique_id()}).json()
+        return datetime.fromisoformat(told["next_look_at"]), "quota" in told["note"]
+
+    engine = open_warehouse(settings.database_url, settings.database_schema)
+    clock, renewed = fixed_clock(NOW), reset_after(NOW)
+    with closing(QuotaLedger(engine, clock, world="another", limit=1)) as ledger:
+        ledger.charge()
+    with closing(QuotaLedger(engine, clock, world=world, limit=10, block=1)) as ledger:
+        for _ in range(10):
+            ledger.charge("search")
+        ledger.charge()
+        assert promised() == (NOW, False)  # none of what is used up pays for a look at it
+        ledger.reserve("list", 9)
+        assert promised() == (renewed, True)
+        ledger.reserve("list", 0)
+        assert promised() == (NOW, False)
+        ledger.refused("list")
+        assert promised() == (renewed, True)
+    engine.dispose()
 
 
 def test_the_scorecard_is_there_without_scores(client, world):
