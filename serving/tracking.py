@@ -28,8 +28,8 @@ def parse_target(written: str) -> tuple[str, str]:
     if found is None:
         if "@" in written:
             raise InvalidTarget(
-                "A handle costs a search: track it with `foreview targets add`, or send the "
-                "channel's id (UC…)"
+                "A handle has to be looked up at YouTube: track it with `foreview targets add`, or "
+                "send the channel's id (UC…)"
             )
         raise InvalidTarget(
             f"{written[:60]!r} is no video id, no channel id and no YouTube address of one"
