@@ -270,6 +270,18 @@ def champion(
     return bundle_digest(contract)
 
 
+@pytest.fixture
+def synthetic_champion(trained: Path, tmp_path: Path, mlflow_uri: str) -> Iterator[str]:
+    """The digest of a champion of the synthetic world, for as long as a test runs."""
+    contract = copy_bundle(trained, tmp_path / "synthetic", "synthetic")
+    digest = bundle_digest(contract)
+    register(mlflow_uri, tmp_path / "synthetic", "synthetic", {"bundle_digest": digest})
+    yield digest
+    address = f"{mlflow_uri}/api/2.0/mlflow/registered-models/delete"
+    body = {"name": model_name("synthetic", "published")}
+    httpx.request("DELETE", address, json=body).raise_for_status()
+
+
 @pytest.fixture(scope="module")
 def draft_champion(tmp_path_factory: pytest.TempPathFactory, mlflow_uri: str, world: str) -> str:
     """The digest of a small model that is registered as champion for drafts."""

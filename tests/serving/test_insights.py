@@ -3,12 +3,10 @@ import secrets
 from contextlib import closing
 from datetime import datetime
 
-import httpx
 import psycopg
 import pytest
 from click.testing import CliRunner
 
-from feature_repo.bundle import bundle_digest
 from feature_repo.clock import fixed_clock
 from ingestion.quota import QuotaLedger, reset_after
 from ingestion.warehouse import open_warehouse
@@ -22,9 +20,7 @@ from serving.contracts import (
     Scorecard,
     Target,
 )
-from serving.registry import model_name
-from tests.serving.bundles import copy_bundle
-from tests.serving.conftest import NOW, register, unique_id
+from tests.serving.conftest import NOW, unique_id
 from tests.serving.test_api import problem, when_found
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -180,18 +176,10 @@ def test_a_target_is_tracked_once(open_client, champion, settings):
             assert problem(response) == (422, "invalid_target"), wrong
 
 
-def test_a_target_is_of_the_world_that_is_served(open_client, trained, tmp_path, mlflow_uri):
-    contract = copy_bundle(trained, tmp_path / "bundle", "synthetic")
-    tags = {"bundle_digest": bundle_digest(contract)}
-    register(mlflow_uri, tmp_path / "bundle", "synthetic", tags)
-    body = {"name": model_name("synthetic", "published")}
-    try:
-        with open_client(world=None) as client:
-            served = client.get("/v1/model").json()["world"]
-            told = client.post("/v1/targets", json={"target": unique_id()}).json()
-    finally:
-        address = f"{mlflow_uri}/api/2.0/mlflow/registered-models/delete"
-        httpx.request("DELETE", address, json=body).raise_for_status()
+def test_a_target_is_of_the_world_that_is_served(open_client, synthetic_champion):
+    with open_client(world=None) as client:
+        served = client.get("/v1/model").json()["world"]
+        told = client.post("/v1/targets", json={"target": unique_id()}).json()
     assert told["world"] == served
 
 

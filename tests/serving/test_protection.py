@@ -1,10 +1,12 @@
 import json
+import secrets
 import signal
 import subprocess
 import sys
 import time
 
 import httpx
+import psycopg
 import pytest
 from click.testing import CliRunner
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -12,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from serving.guard import REFRESH_SECONDS, scope_needed
 from serving.key_commands import keys
 from tests.reliability.tcp_proxy import HEALTHY, REFUSING, proxied
-from tests.serving.conftest import NOW
+from tests.serving.conftest import NOW, unique_id
 from tests.serving.test_api import problem
 from tests.serving.test_champion import until
 
@@ -95,6 +97,19 @@ def test_a_server_that_started_without_its_database_refuses_no_valid_key(
         assert client.get("/readyz").status_code == 200
 
 
+def test_rotating_opens_no_key_that_has_expired(settings, make_key):
+    make_key("create", "renewed", "--days", "1")
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(
+            f"UPDATE {settings.database_schema}.api_keys SET expires_at = created_at"
+            " WHERE name = 'renewed'".encode()
+        )
+    make_key("create", "renewed")
+    make_key("rotate", "renewed", "--grace-hours", "1")
+    shown = json.loads(CliRunner().invoke(keys, ["list", "--json"]).stdout)["keys"]
+    assert [key["valid"] for key in shown if key["name"] == "renewed"] == [False, True, True]
+
+
 def test_every_route_of_the_api_has_a_scope():
     assert scope_needed("GET", "/v1/model") == "forecasts"
     assert scope_needed("POST", "/v1/drafts/compare") == "drafts"
@@ -124,6 +139,26 @@ def test_a_rate_limit_is_kept_and_told(open_client, champion, video):
     with open_client(rate_limit="5/minute") as client:
         batch = {"video_ids": [video] * 6}
         assert problem(client.post("/v1/forecasts", json=batch)) == (429, "too_many_requests")
+
+
+def test_each_video_of_a_channel_counts_against_the_limit(
+    open_client, synthetic_champion, settings
+):
+    channel = f"UC{secrets.token_hex(11)}"
+    row = (
+        "INSERT INTO video_metadata (video_id, observed_at, ingested_at, world, loaded_at,"
+        " channel_id, published_at, title, digest)"
+        " VALUES (%s, %s, %s, 'synthetic', %s, %s, %s, 't', 'd')"
+    )
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(f"SET search_path TO {settings.database_schema}".encode())
+        for _ in range(4):
+            connection.execute(row, [unique_id(), NOW, NOW, NOW, channel, NOW])
+    path = f"/v1/channels/{channel}/forecasts"
+    with open_client(rate_limit="5/minute", world="synthetic") as client:
+        assert client.get(f"{path}?last=2").status_code == 200
+        assert problem(client.get(path)) == (429, "too_many_requests")
+        assert client.get(f"{path}?last=1").status_code == 200
 
 
 def test_requests_are_named_and_logged_without_secrets(open_client, champion, video, capfd):
