@@ -65,6 +65,14 @@ def test_a_new_day_has_a_new_allowance(warehouse: Engine) -> None:
     assert used(warehouse, now=NOW + timedelta(days=1)) == 1
 
 
+def test_what_is_left_of_a_days_block_pays_for_nothing_on_the_next(warehouse: Engine) -> None:
+    moments, tomorrow = [NOW, NOW + timedelta(days=1)], NOW + timedelta(days=1)
+    with closing(QuotaLedger(warehouse, lambda: moments.pop(0), world="real", block=20)) as ledger:
+        ledger.charge()
+        ledger.charge()
+        assert (used(warehouse), used(warehouse, now=tomorrow)) == (1, 20)
+
+
 def test_an_emulators_units_are_not_youtubes(warehouse: Engine) -> None:
     with closing(QuotaLedger(warehouse, lambda: NOW, world="synthetic")) as ledger:
         ledger.charge()
