@@ -69,6 +69,8 @@ class KeyTable:
     def rotate(self, name: str, now: datetime, old_until: datetime) -> str:
         """Make a new secret for a name; the old ones open until a moment, so that clients can move.
 
+        It opens for as long as the newest of them was made for.
+
         Raises:
             UnknownKey: No valid key has the name.
         """
@@ -83,7 +85,8 @@ class KeyTable:
                 [old_until, name],
             )
             newest = max(valid, key=lambda key: key.created_at)
-            self._insert(connection, name, secret, newest.scopes, now, None)
+            until = newest.expires_at and now + (newest.expires_at - newest.created_at)
+            self._insert(connection, name, secret, newest.scopes, now, until)
         return secret
 
     def revoke(self, name: str, now: datetime) -> int:

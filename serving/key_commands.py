@@ -41,7 +41,10 @@ def create(name: str, scopes: tuple[str, ...], days: int | None, *, as_json: boo
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True)
 def rotate(name: str, grace_hours: float, *, as_json: bool) -> None:
-    """Make a new key for NAME and print it; the old one opens a while longer."""
+    """Make a new key for NAME and print it; the old one opens a while longer.
+
+    It opens the same for as many days as the old one was made for.
+    """
     now = _now()
     secret = _table().rotate(name, now, now + timedelta(hours=grace_hours))
     _tell(name, secret, as_json=as_json)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 
 import httpx
 import psycopg
@@ -108,6 +109,16 @@ def test_rotating_opens_no_key_that_has_expired(settings, make_key):
     make_key("rotate", "renewed", "--grace-hours", "1")
     shown = json.loads(CliRunner().invoke(keys, ["list", "--json"]).stdout)["keys"]
     assert [key["valid"] for key in shown if key["name"] == "renewed"] == [False, True, True]
+
+
+def test_rotating_makes_no_key_for_ever_of_one_for_some_days(make_key):
+    make_key("create", "guest", "--days", "7", "--scope", "drafts")
+    make_key("rotate", "guest")
+    make_key("rotate", "guest")
+    shown = json.loads(CliRunner().invoke(keys, ["list", "--json"]).stdout)["keys"]
+    newest = [key for key in shown if key["name"] == "guest"][-1]
+    created, expires = (datetime.fromisoformat(newest[at]) for at in ("created_at", "expires_at"))
+    assert (expires - created, newest["scopes"]) == (timedelta(days=7), ["drafts"])
 
 
 def test_every_route_of_the_api_has_a_scope():
