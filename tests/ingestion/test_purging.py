@@ -26,7 +26,7 @@ from ingestion import warehouse as w
 from ingestion.feature_tables import build
 from ingestion.intake import Intake, as_stored
 from ingestion.loading import load
-from ingestion.purging import Selection, Stores, purge
+from ingestion.purging import PurgeIncomplete, Selection, Stores, purge
 from ingestion.replaying import replay
 from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
 
@@ -261,6 +261,74 @@ def test_an_answer_whose_rewriting_was_cut_short_is_not_taken_for_a_new_one(
     (rewritten,) = landing.refs()
     assert (left["video_id"], left["ingested_at"]) == (KEPT, known)
     assert left["raw_ref"] == rewritten != ref
+
+
+def _asked(connection, video_id, world, at):
+    """Log a forecast and what became of it."""
+    connection.execute(
+        text("""
+            WITH logged AS (
+                INSERT INTO forecast_log (forecast_id, asked_at, as_of, situation, world, video_id,
+                    channel_id, model_version, model_digest, request, vector, feature_times, answer)
+                VALUES (gen_random_uuid(), :at, :at, 'published', :world, :video, 'c', '1', 'd',
+                    '{"days": [1]}', '{"counts": {"views": 5}}', '{}', '{"p50": 5}')
+                RETURNING forecast_id
+            )
+            INSERT INTO forecast_outcomes (forecast_id, metric, horizon_days, world, situation,
+                model_version, model_digest, video_id, tier, format, as_of, due_at, p10, p50, p90,
+                is_degraded, status, scored_at)
+            SELECT forecast_id, 'views', 1, :world, 'published', '1', 'd', :video, 'all', 'long',
+                :at, :at, 1, 2, 3, false, 'never', :at FROM logged
+        """),
+        {"video": video_id, "world": world, "at": at},
+    )
+
+
+def test_receipts_and_outcomes_go_in_their_time_and_no_sooner(platform, warehouse):
+    old, late = NOON + 29 * DAY, NOON + 31 * DAY
+    kept = {("real", late), ("synthetic", old)}
+    with warehouse.begin() as connection:
+        for world, at in (("real", old), *kept):
+            _asked(connection, KEPT, world, at)
+        for number, (world, at) in enumerate((("real", old), *kept)):
+            connection.execute(
+                text("""
+                    INSERT INTO quarantine
+                        (world, source, raw_ref, item, reasons, quarantined_at)
+                    VALUES (:world, 's', :ref, '{}', '{}', :at)
+                """),
+                {"world": world, "at": at, "ref": str(number)},
+            )
+    told = platform()
+
+    deleted = told["deleted"]
+    assert [deleted[n] for n in ("forecast_log", "forecast_outcomes", "quarantine")] == [1, 1, 1]
+    receipts = "SELECT world, asked_at, video_id, request::text, degraded FROM forecast_log"
+    with warehouse.connect() as connection:
+        emptied = {
+            (row.world, row.asked_at)
+            for row in connection.execute(text(receipts))
+            if (row.video_id, row.request, row.degraded) == (None, "{}", ["purged"])
+        }
+        outcomes = connection.execute(text("SELECT world, as_of FROM forecast_outcomes")).all()
+        refused = connection.execute(text("SELECT world, quarantined_at FROM quarantine")).all()
+    assert emptied == {("real", old)}
+    assert {tuple(row) for row in outcomes} == {tuple(row) for row in refused} == kept
+
+
+def test_a_purge_after_which_something_is_there_again_fails_and_says_where(
+    platform, warehouse, landing, tmp_path
+):
+    with warehouse.begin() as connection:  # as a restore that runs beside it
+        connection.exec_driver_sql("""
+            CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO video_snapshots SELECT OLD.*; RETURN NULL; END';
+            CREATE TRIGGER again AFTER DELETE ON video_snapshots
+                FOR EACH ROW EXECUTE FUNCTION again();
+        """)
+    stores = Stores(warehouse, landing, None, tmp_path / "state")
+    with pytest.raises(PurgeIncomplete, match="'video_snapshots': 1"):
+        purge(stores, Selection(video_id=OLD), NOW, dry_run=False)
 
 
 def _track_records(warehouse):

@@ -91,6 +91,14 @@ def test_of_two_counts_at_one_moment_the_larger_views_are_kept(warehouse, views)
     assert w.read_snapshots(warehouse)["view_count"].to_pylist() == [9]
 
 
+@pytest.mark.parametrize("likes", [(None, 0), (0, None)])
+def test_of_a_hidden_count_and_a_told_one_the_told_one_is_kept(warehouse, likes):
+    for count in likes:
+        w.append_snapshots(warehouse, snapshots([snapshot(like_count=count)]))
+
+    assert w.read_snapshots(warehouse)["like_count"].to_pylist() == [0]
+
+
 def test_rows_of_many_months_find_their_partitions(warehouse):
     rows = [snapshot(hours=24 * 20 * n) for n in range(8)]
     w.append_snapshots(warehouse, snapshots(rows))
