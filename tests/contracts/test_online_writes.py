@@ -20,7 +20,7 @@ from feature_repo.store import feast_environment
 from feature_repo.stores.age_limited_redis import AgeLimitedRedisOnlineStore
 from ingestion.feature_rows import feature_rows
 from ingestion.feature_tables import build
-from ingestion.materializing import built_window, materialize
+from ingestion.materializing import backfill, built_window, materialize
 from ingestion.online_expiry import Expiry
 from tests.worlds import DAY, HOUR, NOON, forget, small_world, snapshot, store, version, world
 
@@ -242,6 +242,13 @@ def test_a_window_holds_its_start_and_not_its_end(built, warehouse, client):
     assert set(map(layout.decode_timestamp, stamps(client))) == {cut.timestamp()}
 
 
+def test_a_chunk_counts_as_done_only_where_all_of_it_was(built, warehouse, client):
+    start = built_window(warehouse)[0] - 100 * DAY  # no other test's window
+    assert backfill(built, (start, start + 2 * DAY), DAY) == 2
+    assert backfill(built, (start, start + 2 * DAY), DAY) == 0
+    assert backfill(built, (start + DAY, start + 5 * DAY), 4 * DAY) == 1
+
+
 def stamps(client):
     kept = (client.hget(key, "_ts:video_performance") for key in client.scan_iter(count=1000))
     return [stamp for stamp in kept if stamp]
@@ -281,6 +288,8 @@ def test_an_older_version_of_a_profile_takes_no_video_out():
     assert not expiry.gone
     expiry.lifetimes(None, view, rows.slice(0, 1))
     assert expiry.gone == {"v"}
+    expiry.lifetimes(None, view, rows.slice(1))  # it was corrected since
+    assert not expiry.gone
 
 
 def test_an_older_window_takes_out_no_video_that_was_published_again_since(
