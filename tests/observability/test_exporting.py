@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from feature_repo.clock import fixed_clock
 from foreview.exporting import platform_registry
 from foreview.servers.state import free_port
+from observability.database import connected
 from observability.settings import ObservabilitySettings
 
 NOW = fixed_clock(datetime(2026, 7, 1, tzinfo=UTC))
@@ -71,3 +72,47 @@ def test_an_empty_online_store_is_infinitely_stale(
         "materialization_lag_seconds", {"feature_view": "video_performance"}
     )
     assert lag == float("inf")
+
+
+def test_what_was_done_asked_and_found_is_told_under_its_own_name(
+    database_url: str, schema: str, redis_url: str
+) -> None:
+    with connected(database_url, schema) as connection:
+        connection.execute("""
+            INSERT INTO job_runs (job, world, started_at, duration_seconds, outcome, rows) VALUES
+                ('train', 'real', '2026-06-30T00:00Z', 1, 'promoted', '{}'),
+                ('train', 'real', '2026-06-30T18:00Z', 2, 'failed', '{}')
+        """)
+        connection.execute("""
+            INSERT INTO forecast_log (forecast_id, asked_at, as_of, situation, world, video_id,
+                model_version, model_digest, request, vector, feature_times, answer)
+            SELECT gen_random_uuid(), at, at, 'published', 'real', 'v', '1', 'd', '{}', '{}',
+                json_build_object('video_performance', at - age), '{}'
+            FROM (SELECT '2026-06-30T12:00Z'::timestamptz AS at,
+                unnest(ARRAY[1, 1, 50]) * interval '1 hour' AS age) AS asked
+        """)
+        connection.execute("""
+            INSERT INTO forecast_outcomes (forecast_id, metric, horizon_days, world, situation,
+                model_version, model_digest, video_id, tier, format, as_of, due_at, p10, p50, p90,
+                is_degraded, status, scored_at, observed_count, known_at, is_late, error_log10,
+                persistence_error_log10, is_covered, width_log10, pinball_log10)
+            SELECT gen_random_uuid(), 'views', 1, 'real', 'published', '1', 'd', 'v', 'all', 'long',
+                due, due, 1, 2, 3, false, 'scored', due, 2, due, false, error, 0, true, 0, 0
+            FROM (VALUES ('2026-06-29Z'::timestamptz, 0.1), ('2026-05-01Z', 0.9)) AS o (due, error)
+        """)
+        connection.execute("""
+            INSERT INTO skew_results (world, checked_at, feature_view, feature, compared,
+                mismatched, missing, extra, behind)
+            VALUES ('real', '2026-06-30Z', 'video_performance', 'view_count', 9, 1, 2, 3, 4)
+        """)
+    told = exported(database_url, schema, redis_url).get_sample_value
+    assert told("job_last_success_age_seconds", {"batch_job": "train"}) == 24 * 3600
+    assert told("job_last_run_failed", {"batch_job": "train"}) == 1
+    view = {"feature_view": "video_performance"}
+    assert told("asked_feature_age_seconds", view | {"quantile": "0.5"}) == 3600
+    assert (told("asked_feature_age_seconds", view | {"quantile": "0.99"}) or 0) > 40 * 3600
+    chosen = {"world": "real", "metric": "views", "model_version": "all", "horizon_days": "0"}
+    assert told("forecast_error_log10", chosen | {"tier": "all", "format": "all"}) == 0.1
+    results = ("compared", "mismatched", "missing", "extra", "behind")
+    skewed = [told("skew_values", {"world": "real", "result": result}) for result in results]
+    assert skewed == [9, 1, 2, 3, 4]
