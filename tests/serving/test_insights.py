@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from feature_repo.clock import fixed_clock
+from feature_repo.statuses import age_limit_seconds
 from ingestion.quota import QuotaLedger, reset_after
 from ingestion.warehouse import open_warehouse
 from serving.contracts import (
@@ -146,6 +147,33 @@ def test_a_draft_is_forecast_as_far_as_plans_may_go(client, channel, draft_champ
     response = client.post("/v1/drafts/forecast", json=draft(channel, planned_at=planned_at))
     assert response.status_code == 200
     assert DraftForecast.model_validate_json(response.content).as_of.year in (2005, 2100)
+
+
+def test_a_draft_of_a_channel_long_unseen_is_labelled_and_reads_none_of_its_features(
+    client, store, channel
+):
+    unseen = f"UC{secrets.token_hex(11)}"
+    limit = age_limit_seconds("channel_track_record")
+    store.put_channel(unseen, NOW.timestamp() - limit - 60)
+    fresh, old = (
+        client.post("/v1/drafts/forecast", json=draft(one)).json() for one in (channel, unseen)
+    )
+    assert (fresh["degraded_reasons"], old["degraded_reasons"]) == ([], ["stale_features"])
+    assert set(old["missing_features"]) > set(fresh["missing_features"])
+
+
+def test_a_degraded_forecast_is_counted_as_such(client, store, world, video):
+    def counted():
+        told = client.get("/metrics").text.splitlines()
+        return [line for line in told if line.startswith('forecasts_total{outcome="degraded"}')]
+
+    before = counted()
+    assert client.get(f"/v1/videos/{video}/forecast").json()["degraded"] is False
+    assert counted() == before
+    stale = unique_id()
+    store.put_video(stale, f"UC{video}", world, observed_at=NOW.timestamp() - 80 * 3600)
+    assert client.get(f"/v1/videos/{stale}/forecast").json()["degraded"] is True
+    assert counted() != before
 
 
 def test_variants_are_ranked_or_not_told_apart(client, channel):
