@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from foreview.jobs import JobFailed, run
@@ -19,6 +21,16 @@ def test_a_job_gives_the_answer_of_its_command() -> None:
 def test_a_job_that_fails_says_what_its_command_would_have_said() -> None:
     with pytest.raises(JobFailed, match=r"YOUTUBE_API_KEY|FOREVIEW_RETENTION_DAYS"):
         run("collect", "--once")
+
+
+def test_a_job_whose_command_answers_and_ends_with_1_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FOREVIEW_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("FOREVIEW_DATABASE_URL", "")
+    with pytest.raises(JobFailed, match="foreview doctor ended with 1"):
+        run("doctor")
 
 
 def test_a_job_that_is_used_wrongly_says_so() -> None:

@@ -350,8 +350,9 @@ def test_youtubes_own_refusal_stops_without_a_second_try(
         with pytest.raises(QuotaExhausted):
             collect_due(collector)
         assert sum(emulator.app.quota.used.values()) == 3
-    (charged,) = [b.used for b in usage(warehouse, world.start) if b.bucket == "list@synthetic"]
-    assert charged == 4
+    (bucket,) = [b for b in usage(warehouse, world.start) if b.bucket == "list@synthetic"]
+    assert bucket.used == 4
+    assert bucket.refused_at is not None  # no other collector asks again today
 
 
 def test_an_unknown_target_is_refused_and_nothing_is_added(
