@@ -121,6 +121,7 @@ class Collector:
         """
         self._report = CollectReport()
         self._keep_units_for_labels()
+        self._look_up_handles()
         self._look_at_videos()
         self._look_at_channels()
         self._read_uploads()
@@ -169,11 +170,16 @@ class Collector:
 
     def _added(self, answer: ApiResponse) -> list[Target]:
         """Land an answer about new targets; its videos are thereby looked at once."""
-        self._land(answer)
-        added = [looked_at(item, self._world, answer.fetched_at) for item in answer.items]
+        added = self._found(answer)
         kept = self._leases.known("channel", [t.target_id for t in added])
-        self._new += added
         return [target for target in added if target.target_id not in kept]
+
+    def _found(self, answer: ApiResponse) -> list[Target]:
+        """Land an answer, and collect what it tells of from now on."""
+        self._land(answer)
+        found = [looked_at(item, self._world, answer.fetched_at) for item in answer.items]
+        self._new += found
+        return found
 
     def _keep_units_for_labels(self) -> None:
         now = self._clock()
@@ -182,6 +188,17 @@ class Collector:
         if self._ledger is not None:
             for bucket in (LIST, STATISTICS):
                 self._ledger.reserve(bucket, -(-waiting // MAX_IDS))
+
+    def _look_up_handles(self) -> None:
+        """Begin to collect the channels whose handles were asked for over REST."""
+        now = self._clock()
+        while taken := self._due("handle", now, limit=_CHANNELS_AT_ONCE):
+            with self._brought_in(taken):
+                for handle in taken:
+                    answer = self._client.channel_by_handle(handle.target_id)
+                    found = [target.target_id for target in self._found(answer)]
+                    channel_id = found[0] if found else None
+                    self._keep(planner.handle_looked_up(handle, answer.fetched_at, channel_id))
 
     def _look_at_videos(self) -> None:
         """Ask for the videos that are due, a few thousand at a time."""

@@ -123,6 +123,19 @@ def missed(target: Target, at: datetime) -> Target:
     )
 
 
+def handle_looked_up(handle: Target, at: datetime, channel_id: str | None) -> Target:
+    """Note whose handle it is; nobody's, like a video that is left out, is given up after twice."""
+    if channel_id is None:
+        return replace(missed(handle, at), last_observed_at=None)
+    return replace(
+        handle,
+        channel_id=channel_id,
+        last_observed_at=at,
+        next_due_at=at + _NEVER,
+        missing_checks=0,
+    )
+
+
 def uploads_read(channel: Target, at: datetime, published: Sequence[datetime]) -> Target:
     """Note that a channel's uploads were read; one that uploads often is read again soon.
 

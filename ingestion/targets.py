@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, text
 
 from ingestion.errors import IngestionError
 
-Kind = Literal["video", "channel"]
+# A handle is looked up once, and then a channel stands beside it.
+Kind = Literal["video", "channel", "handle"]
 
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}")
 _VIDEO_ID = re.compile(r"[\w-]{11}")
@@ -27,16 +28,16 @@ class UnknownTarget(IngestionError):
 
 @dataclass(frozen=True)
 class Target:
-    """A video or channel that is collected.
+    """A video or channel that is collected, or the handle of one that is to be.
 
     Attributes:
-        kind: `video` or `channel`.
-        target_id: Its id.
+        kind: `video`, `channel` or `handle`.
+        target_id: Its id, or the handle with its @.
         world: `real` or `synthetic`.
         added_at: When it was first known here.
         next_due_at: When it is next to be looked at; for a channel, when its uploads are read
             again even though its number of videos did not change.
-        channel_id: Whose video it is.
+        channel_id: Whose video, or handle, it is.
         uploads_playlist_id: The channel's uploads.
         last_observed_at: The last look, successful or not.
         published_at: When the video was published.
@@ -68,7 +69,7 @@ class Target:
 class Reference:
     """What somebody wrote to name a video or channel."""
 
-    kind: Literal["video", "channel", "handle"]
+    kind: Kind
     value: str
 
 

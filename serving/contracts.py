@@ -293,15 +293,15 @@ class DraftComparison(_Contract):
 
 
 class TargetRequest(_Contract):
-    """A video or channel to track: its id or its address at YouTube."""
+    """A video or channel to track: its id, the channel's handle, or an address at YouTube."""
 
     target: str = Field(min_length=1, max_length=500, examples=["https://youtu.be/dQw4w9WgXcQ"])
 
 
 class Target(_Contract):
-    """A video or channel that is tracked."""
+    """A video or channel that is tracked, or the handle of a channel that will be."""
 
-    kind: Literal["video", "channel"]
+    kind: Literal["video", "channel", "handle"]
     target_id: str
     world: str
     is_new: bool

@@ -3,13 +3,14 @@
 import re
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from serving.contracts import Target
 from serving.errors import InvalidTarget
 
 _VIDEO = re.compile(r"[A-Za-z0-9_-]{11}")
 _CHANNEL = re.compile(r"UC[A-Za-z0-9_-]{22}")
+_HANDLE = re.compile(r"@[\w.·-]{2,60}")
 _HOSTS = ("youtube.com", "www.youtube.com", "m.youtube.com", "music.youtube.com")
 _BEFORE_VIDEO = ("shorts", "live", "embed", "v")
 
@@ -18,21 +19,16 @@ _FIRST_FORECAST = timedelta(hours=1)
 
 
 def parse_target(written: str) -> tuple[str, str]:
-    """Read an id or an address of a video or channel: its kind and id.
+    """Read an id, handle or address of a video or channel: its kind and id.
 
     Raises:
-        InvalidTarget: It is neither; a handle has to be looked up first.
+        InvalidTarget: It is none of these.
     """
     written = written.strip()
     found = _kind_of(written) or _from_address(written)
     if found is None:
-        if "@" in written:
-            raise InvalidTarget(
-                "A handle has to be looked up at YouTube: track it with `foreview targets add`, or "
-                "send the channel's id (UC…)"
-            )
         raise InvalidTarget(
-            f"{written[:60]!r} is no video id, no channel id and no YouTube address of one"
+            f"{written[:60]!r} is no video id, channel id, @handle or YouTube address of one"
         )
     return found
 
@@ -46,6 +42,8 @@ def told(
         next_look_at = max(next_look_at, quota_back_at)
     was_seen = row["last_observed_at"] is not None
     note = "It is observed already" if was_seen else "It can be forecast once it was observed"
+    if kind == "handle" and not was_seen:
+        note = "Its channel is looked up first; its videos can be forecast once they were observed"
     if quota_back_at is not None:
         note += "; the YouTube quota of today is used up, so not before it is renewed"
     return Target.model_validate(
@@ -64,6 +62,8 @@ def told(
 def _kind_of(text: str) -> tuple[str, str] | None:
     if _CHANNEL.fullmatch(text):
         return "channel", text
+    if _HANDLE.fullmatch(text):
+        return "handle", text.lower()  # whatever its case, it is one
     return ("video", text) if _VIDEO.fullmatch(text) else None
 
 
@@ -82,4 +82,4 @@ def _from_address(text: str) -> tuple[str, str] | None:
         return _kind_of(parse_qs(address.query).get("v", [""])[0])
     if len(parts) >= 2 and parts[0] in (*_BEFORE_VIDEO, "channel"):
         return _kind_of(parts[1])
-    return None
+    return _kind_of(unquote(parts[0])) if parts and parts[0].startswith("@") else None

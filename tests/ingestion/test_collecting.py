@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -238,6 +239,38 @@ def test_a_purged_video_is_not_found_again_unless_somebody_adds_it(
     assert not is_target()
     collector.add([newest])
     assert is_target()
+
+
+def test_the_channel_of_a_handle_tracked_over_rest_is_collected_at_once(
+    open_collector: Opener,
+    emulator: RunningEmulator,
+    warehouse: Engine,
+    database_url: str,
+    schema: str,
+    world: World,
+) -> None:
+    channel = world.channels.each[0]
+    handle, nobodys = channel.handle.lower(), "@nobody.at.all"
+
+    def track(handle: str) -> tuple[bool, dict[str, Any]]:
+        rest = Warehouse(database_url, schema)
+        return asyncio.run(rest.add_target("handle", handle, "synthetic", emulator.now()))
+
+    assert track(handle)[0]
+    assert track(nobodys)[0]
+    collect_due(open_collector())
+    known = {(t.kind, t.target_id): t for t in load_targets(warehouse, "synthetic")}
+    videos = {name for kind, name in known if kind == "video"}
+    assert known["handle", handle].channel_id == channel.channel_id
+    assert known["channel", channel.channel_id].last_observed_at is not None
+    assert videos == {row["video_id"] for row in read_snapshots(warehouse).to_pylist()} != set()
+    is_new, row = track(handle)
+    assert (is_new, row["last_observed_at"] is None) == (False, False)
+    emulator.advance(emulator.now() + 7 * HOUR)
+    report = collect_due(open_collector())
+    assert report.gone == 1  # nobody's, asked for twice
+    is_new, row = track(nobodys)
+    assert (is_new, row["last_observed_at"]) == (True, None)
 
 
 def test_an_old_video_tracked_over_rest_is_looked_at_once_and_left_alone(

@@ -199,9 +199,20 @@ def test_a_target_is_tracked_once(open_client, champion, settings):
         assert told.first_forecast_at > NOW
         again = client.post("/v1/targets", json={"target": video}).json()
         assert not again["is_new"]
-        for wrong in ("@someone", "https://example.com/watch?v=" + video, "no id", "http://[x"):
+        for wrong in ("@", "https://example.com/watch?v=" + video, "no id", "http://[x"):
             response = client.post("/v1/targets", json={"target": wrong})
             assert problem(response) == (422, "invalid_target"), wrong
+
+
+def test_a_handle_waits_to_be_looked_up_and_is_one_whatever_its_spelling(client):
+    name = unique_id()
+    first = client.post("/v1/targets", json={"target": f"@Ünique.{name}"})
+    told = Target.model_validate_json(first.content)
+    assert (told.kind, told.target_id, told.is_new) == ("handle", f"@ünique.{name}".lower(), True)
+    assert told.first_forecast_at > NOW
+    assert "looked up" in told.note
+    same = f"https://www.youtube.com/@%C3%BCNIQUE.{name}/videos"
+    assert not client.post("/v1/targets", json={"target": same}).json()["is_new"]
 
 
 def test_a_target_is_of_the_world_that_is_served(open_client, synthetic_champion):
