@@ -67,8 +67,11 @@ def _read(files: Sequence[Path]) -> Results:
     """Put the rows of several runs together."""
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for file in files:
-        for benchmark, rows in json.loads(file.read_text()).items():
-            found[benchmark] += rows
+        try:
+            for benchmark, rows in json.loads(file.read_text()).items():
+                found[benchmark] += [dict(row) for row in rows]
+        except (ValueError, TypeError, AttributeError) as error:
+            raise click.ClickException(f"{file} is not what `bench --json` wrote") from error
     return found
 
 

@@ -80,12 +80,13 @@ def emulate(
         names, site = [c.channel_id for c in world.channels.each], SyntheticSite(world)
     address = f"http://{host}:{port}"
     about = {"address": address, "start": site.start.isoformat(), "end": site.end.isoformat()}
-    click.echo(
+    told = (
         json.dumps({**about, "world": site.world, "channels": names})
         if as_json
         else _how_to_use(address, names)
     )
-    serve(EmulatorApp(site, WorldClock(site, site.start), faults=asked), host=host, port=port)
+    app = EmulatorApp(site, WorldClock(site, site.start), faults=asked)
+    serve(app, host=host, port=port, begun=lambda: click.echo(told))
 
 
 def _how_to_use(address: str, channel_ids: Sequence[str]) -> str:

@@ -21,6 +21,10 @@ class UnreadableFile(IngestionError):
         self.reason = reason
 
 
+class NothingToLoad(IngestionError):
+    """No file that could be loaded lies where some were said to be."""
+
+
 class UnparsableItem(IngestionError):
     """One item of a response lacks what a record needs."""
 

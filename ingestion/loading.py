@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from feature_repo.clock import Clock
 from ingestion import expectations, recorded_tables, warehouse
-from ingestion.errors import UnreadableFile
+from ingestion.errors import NothingToLoad, UnreadableFile
 from ingestion.ingesting import ingest_each, ingest_responses
 from ingestion.landed import LandedResponse
 from ingestion.landing import Landing
@@ -184,8 +184,16 @@ def load(
 
     Returns:
         A report per file. Loading the same again reports duplicates and changes nothing.
+
+    Raises:
+        NothingToLoad: There is no file of a kind that can be loaded.
     """
     found = find_files(paths)
+    if not found:
+        raise NothingToLoad(
+            f"nothing to load below {', '.join(map(str, paths))}: neither snapshots.parquet with "
+            "video_versions.parquet, nor API bodies (JSON), nor CSV exports"
+        )
     named = frozenset(path.resolve() for path, _ in found)
     loader = _Loader(engine, landing, world, clock(), progress, named, landed_as, refused)
     report, bodies = LoadReport(), []

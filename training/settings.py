@@ -18,7 +18,7 @@ class TrainingSettings(BaseSettings):
 
     state_dir: Path = Path(".foreview")
     clock: str = "system"
-    world: str | None = None
+    world: Literal["real", "synthetic"] | None = None
     mlflow_tracking_uri: str | None = None
     # Where the run is recorded and studies are kept; nowhere when it is not set.
     database_url: str | None = None

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -75,9 +75,10 @@ def running_emulator(
             thread.join(timeout=10)
 
 
-def serve(app: EmulatorApp, *, host: str, port: int) -> None:
-    """Serve an emulator until it is interrupted."""
+def serve(app: EmulatorApp, *, host: str, port: int, begun: Callable[[], None]) -> None:
+    """Serve an emulator until it is interrupted; `begun` is called once it has its port."""
     with _listening(host, port) as listener:
+        begun()
         uvicorn.Server(_configuration(app)).run(sockets=[listener])
 
 

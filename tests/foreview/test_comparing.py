@@ -54,6 +54,15 @@ def test_results_that_cannot_be_compared_are_refused(tmp_path, after):
     assert "different things" in result.output or "no measurement" in result.output
 
 
+@pytest.mark.parametrize("written", ["no JSON", "[1]", '{"bench": 3}', '{"bench": [3]}'])
+def test_a_file_that_is_no_benchmark_s_is_named(tmp_path, written):
+    file = tmp_path / "written.json"
+    file.write_text(written)
+    result = CliRunner().invoke(cli, ["compare", f"--before={file}", f"--after={file}"])
+    assert result.exit_code == 1
+    assert f"{file} is not what `bench --json` wrote" in result.output
+
+
 @pytest.mark.trial
 @pytest.mark.timeout(1900)
 def test_a_commit_is_measured_beside_this_tree(tmp_path):

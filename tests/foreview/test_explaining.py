@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import redis
 import requests
+from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +16,9 @@ from feature_repo.clock import InvalidClock, open_clock
 from feature_repo.store import open_feature_store
 from foreview.explaining import explain
 from foreview.servers.state import free_port
+from observability.settings import ObservabilitySettings
+from serving.settings import ServingSettings
+from training.settings import TrainingSettings
 
 
 @pytest.fixture
@@ -122,6 +126,16 @@ def handle_badly() -> None:
         raise redis.ConnectionError("refused")
     except redis.ConnectionError:
         {}["forgotten"]
+
+
+def test_a_world_that_there_is_not_is_refused_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FOREVIEW_WORLD", "mars")
+    for settings in (ServingSettings, TrainingSettings, ObservabilitySettings):
+        with pytest.raises(ValidationError) as raised:
+            settings()
+        assert "FOREVIEW_WORLD" in str(explained(raised.value, {}))
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

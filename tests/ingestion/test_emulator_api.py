@@ -1,4 +1,5 @@
 import json
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
+from ingestion.emulate_commands import emulate
 from ingestion.emulator import pages
 from ingestion.emulator.running import RunningEmulator, running_emulator
 from ingestion.emulator.videos import LIVE, PREMIERE
@@ -206,3 +209,11 @@ def test_a_page_token_leads_to_its_offset(position: int) -> None:
 
 def test_page_tokens_are_written_as_youtubes() -> None:
     assert pages.tokens(0, 10, 13) == {"nextPageToken": "CAoQAA"}
+
+
+def test_an_emulator_tells_no_address_that_it_does_not_have() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(emulate, ["--port", str(port), "--channels", "1"])
+    assert result.stdout == ""
+    assert f"cannot listen on 127.0.0.1:{port}" in str(result.exception)

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from feature_repo.clock import fixed_clock
 from ingestion import commands
 from ingestion import warehouse as w
+from ingestion.errors import NothingToLoad
 from ingestion.ingesting import LandedResponse, ingest_responses
 from ingestion.loading import load
 from ingestion.recordings import find_files
@@ -299,6 +300,14 @@ def test_views_that_fell_are_kept_and_told_and_the_run_is_recorded(run, tmp_path
 
 def test_a_path_that_is_not_there_is_wrong_use(run, tmp_path):
     assert run(commands.load, tmp_path / "nowhere").exit_code == 2
+
+
+def test_a_directory_without_a_recording_is_told(run, tmp_path):
+    (tmp_path / "notes.txt").write_text("not read")
+    result = run(commands.load, tmp_path)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, NothingToLoad)
+    assert str(tmp_path) in str(result.exception)
 
 
 def test_validate_tells_what_in_the_warehouse_does_not_hold(run, recording, warehouse):
