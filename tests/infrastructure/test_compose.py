@@ -250,6 +250,8 @@ def test_collected_answers_lie_in_s3_and_outlive_its_server(
     try:
         detached = ("--detach", "--no-deps", "--name", youtube)
         platform.compose("--profile", "job", "run", *detached, "job", *serve)
+        logs = platform.containers.logs
+        wait_until(lambda: "answers at" in logs(youtube), seconds=100, why_not=platform.logs)
         platform.job(youtube, "targets", "add", world.channels.each[0].channel_id)
         platform.job(youtube, "collect", "--once")
     finally:
