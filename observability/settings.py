@@ -1,7 +1,6 @@
 """Settings of observability, read from `FOREVIEW_*` variables and `.env`."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,7 +21,7 @@ class ObservabilitySettings(BaseSettings):
     redis_url: str | None = None
     mlflow_tracking_uri: str | None = None
     clock: str = "system"
-    world: Literal["real", "synthetic"] | None = None
+    world: str | None = None
     metrics_port: int = Field(9108, ge=0, le=65535)
 
     @property

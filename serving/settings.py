@@ -23,7 +23,7 @@ class ServingSettings(BaseSettings):
     redis_url: str | None = None
     mlflow_tracking_uri: str | None = None
     clock: str = "system"
-    world: Literal["real", "synthetic"] | None = None
+    world: str | None = None
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     feature_max_age_hours: float = Field(72.0, gt=0)

@@ -1,5 +1,6 @@
 """`foreview smoke`: whether a service that was just deployed does its work, asked from outside."""
 
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -93,8 +94,15 @@ def _answer(client: httpx.Client, path: str) -> httpx.Response:
 @click.option("--key", envvar="FOREVIEW_SMOKE_KEY", help="Of the API; FOREVIEW_SMOKE_KEY if unset.")
 @click.option("--requests", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--slowest-ms", type=float, default=500.0, show_default=True, help="Of 99 in 100.")
+@click.option("--json", "as_json", is_flag=True)
 def smoke(
-    url: str, video_ids: Sequence[str], key: str | None, requests: int, slowest_ms: float
+    url: str,
+    video_ids: Sequence[str],
+    key: str | None,
+    requests: int,
+    slowest_ms: float,
+    *,
+    as_json: bool,
 ) -> None:
     """Ask the service at URL for forecasts of videos it knows; fail where it does not do its work.
 
@@ -102,8 +110,13 @@ def smoke(
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(base_url=url, headers=headers, timeout=10) as client:
+        held = []
         try:
             for line in check(client, video_ids, requests, slowest_ms):
-                click.echo(line)
+                held.append(line)
+                if not as_json:
+                    click.echo(line)
         except Failed as error:
             raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps({"held": held}))

@@ -1,5 +1,6 @@
 """A release is asked for forecasts by real processes, and taken back where it gives none."""
 
+import json
 import os
 import shutil
 import socket
@@ -70,6 +71,8 @@ def test_a_service_that_forecasts_passes(client: httpx.Client, video: str) -> No
     assert "ready with model" in done.stdout
     assert "100 forecasts right" in done.stdout
     assert "a video nobody knows is refused" in done.stdout
+    for_machines = smoke(client.base_url, video, "--slowest-ms=5000", "--json")
+    assert len(json.loads(for_machines.stdout)["held"]) == len(done.stdout.splitlines())
 
 
 def test_a_service_without_a_model_fails_and_says_so(
