@@ -131,9 +131,11 @@ def importance(booster: lgb.Booster) -> Figure:
 
 
 def _longest(judged: Judged) -> Iterable[int]:
+    """Give the questions with most horizons, of each video one."""
     known = judged.asked.labels[judged.asked.labels["views"].notna()]
     counts = known.groupby("row").size().sort_values(ascending=False, kind="stable")
-    return [int(row) for row in counts.index[:FANS]]
+    videos = judged.asked.rows["video_id"].iloc[counts.index]
+    return [int(row) for row in counts.index[~videos.duplicated()][:FANS]]
 
 
 def _fan(axes: Any, judged: Judged, labels: NDArray[np.int64]) -> None:

@@ -20,7 +20,8 @@ CENSORED = (
 )
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+table { display: block; overflow-x: auto; border-collapse: collapse; margin: 1rem 0;
+    font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child, th:nth-child(3), td:nth-child(3) { text-align: left }
 tr.model td { font-weight: 600 } svg { max-width: 100%; height: auto } details { margin: 1rem 0 }
