@@ -14,11 +14,16 @@ from tests.infrastructure.manifests import (
     OVERLAYS,
     ROOT,
     Manifest,
+    label,
     named,
     of_kind,
     overlay,
+    pod_labels,
     pod_spec,
+    reaches,
     rendered,
+    selects,
+    workloads,
 )
 from tests.infrastructure.policies import Policy
 
@@ -73,6 +78,22 @@ def test_a_restore_renders_and_names_the_moment():
     assert source["barmanObjectName"] == store["metadata"]["name"]
     assert cluster["spec"]["bootstrap"]["recovery"]["recoveryTarget"]["targetTime"]
     assert list(policies.is_pinned([cluster])) == []
+
+
+def test_a_restored_database_may_reach_and_be_reached_as_the_first_one_may():
+    manifests = overlay("production")
+    (cluster,) = [m for m in yaml.safe_load_all(rendered("restore")) if m]
+    names = ("foreview-postgresql", cluster["metadata"]["name"])
+    first, restored = ({"cnpg.io/cluster": name} for name in names)
+    policies_of, clients_of = [], []
+    for pod in (first, restored):
+        own = [m["spec"]["podSelector"] for m in of_kind(manifests, "NetworkPolicy")]
+        policies_of.append([selector for selector in own if selector and selects(selector, pod)])
+        clients = [w for w in workloads(manifests) if reaches(manifests, pod_labels(w), pod, 5432)]
+        clients_of.append([label(client) for client in clients])
+    assert policies_of[0] == policies_of[1] != []
+    assert clients_of[0] == clients_of[1]
+    assert "Deployment/foreview-api" in clients_of[1]
 
 
 def set_in(path: str, value: object) -> Break:
