@@ -251,7 +251,9 @@ def test_a_release_is_pinned_by_its_digests(tmp_path: Path):
     assert images["foreview-serving"]["newName"] == "registry.example.com:5000/foreview-serving"
     assert images["foreview-serving"]["digest"] == digest
     assert re.fullmatch("sha256:0{64}", images["foreview-jobs"]["digest"])
-    for wrong in ("foreview-serving=x:latest", f"foreview-nothing=x@{digest}"):
+    # The last is a ConfigMap's name in that overlay.
+    names = ("foreview-nothing", "foreview-mlflow")
+    for wrong in ("foreview-serving=x:latest", *(f"{name}=x@{digest}" for name in names)):
         refused = subprocess.run(
             [*script, wrong], capture_output=True, env=environment, check=False
         )
