@@ -1,9 +1,13 @@
 """Runs one command of ours in this process and gives its JSON answer, for schedulers."""
 
 import json
+import os
+import select
+import signal
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
+from threading import Thread
 from typing import Any
 
 import click
@@ -14,6 +18,22 @@ from foreview.errors import ForeviewError
 
 class JobFailed(ForeviewError):
     """A command did not do what it was asked to; the message is what it would have printed."""
+
+
+def end_unheard() -> None:
+    """End this process once nobody reads any more what it prints.
+
+    A scheduler that gives a command up, because its time is over or itself was killed, closes the
+    pipe; it does not end the command, and may wait for it without end.
+    """
+    Thread(target=_end_unheard, daemon=True).start()
+
+
+def _end_unheard() -> None:
+    reader = select.poll()
+    reader.register(1, 0)  # no events but the pipe's end; a file or a terminal has none
+    reader.poll()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def run(*args: str, keep: Sequence[str] = ()) -> dict[str, Any]:

@@ -14,6 +14,7 @@ CORE_PYTHON = os.environ.get(
 @task.external_python(python=CORE_PYTHON, expect_airflow=False, expect_pendulum=False)
 def command(args: list[str], keep: list[str] | None = None) -> dict[str, Any]:
     """Run `foreview ARGS --json`; safe to repeat, as every command is."""
-    from foreview.jobs import run
+    from foreview.jobs import end_unheard, run
 
+    end_unheard()
     return run(*args, keep=keep or ())

@@ -61,6 +61,8 @@ def test(dag_id: str, conf: dict) -> dict:
         task.retry_delay = timedelta(seconds=1)
         task.retry_exponential_backoff = False
         task.retries = int(os.environ.get("DRIVER_RETRIES", task.retries))
+        if seconds := os.environ.get("DRIVER_TIMEOUT"):
+            task.execution_timeout = timedelta(seconds=int(seconds))
     run = dag.test(run_conf=conf)
     tasks = run.get_task_instances()
     return {

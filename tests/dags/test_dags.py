@@ -255,6 +255,24 @@ def test_a_task_that_fails_for_good_is_told_to_alertmanager(
     } in labels
 
 
+def test_a_command_that_hangs_is_given_up_when_its_time_is_over(open_world: OpenWorld) -> None:
+    running = open_world("dags_hangs", 14, days=12, channels=3)
+    settings = running.airflow.settings
+    table = f"{settings['FOREVIEW_DATABASE_SCHEMA']}.forecast_log"
+    with psycopg.connect(settings["FOREVIEW_DATABASE_URL"]) as holder:
+        holder.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        began = time.monotonic()
+        with running.airflow.driving(
+            "test", "outcomes", "{}", DRIVER_RETRIES="0", DRIVER_TIMEOUT="20"
+        ) as driver:
+            try:
+                driver.wait(timeout=120)
+            finally:
+                holder.rollback()
+            assert running.airflow.result(driver)["state"] == "failed"
+    assert time.monotonic() - began < 120
+
+
 @pytest.fixture
 def scheduler(world: Running) -> Iterator[Scheduler]:
     with running_scheduler(world.airflow) as running:

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,3 +39,15 @@ def test_a_job_whose_command_answers_and_ends_with_1_has_failed(
 def test_a_job_that_is_used_wrongly_says_so() -> None:
     with pytest.raises(JobFailed, match="No such command"):
         run("colect")
+
+
+def test_a_job_that_its_scheduler_gave_up_ends() -> None:
+    hangs = "import time; from foreview import jobs; jobs.end_unheard(); print(1, flush=True); "
+    command = [sys.executable, "-c", f"{hangs}time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as job:
+        assert job.stdout is not None
+        assert job.stdout.readline() == b"1\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            job.wait(timeout=1)
+        job.stdout.close()
+        assert job.wait(timeout=20) == -signal.SIGTERM
