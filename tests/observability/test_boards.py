@@ -15,7 +15,7 @@ SOURCES = (
     "ingestion/metrics.py",
 )
 LANGUAGE = {
-    "sum", "rate", "by", "on", "and", "or", "unless", "increase", "count", "max", "topk",
+    "sum", "rate", "by", "on", "and", "or", "unless", "increase", "count", "max", "min", "topk",
     "histogram_quantile", "absent", "vector", "inf",
 }  # fmt: skip
 

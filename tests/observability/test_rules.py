@@ -15,6 +15,8 @@ HOUR = 3600
 
 LAG = 'materialization_lag_seconds{feature_view="video_performance",instance="j"}'
 FRESH = 'feature_freshness_seconds{feature_view="video_performance",instance="j"}'
+OBSERVED = 'observation_age_seconds{world="real",instance="j"}'
+OVERDUE = 'ingestion_overdue_targets{world="real",instance="j"}'
 JUDGED = 'job_last_success_age_seconds{batch_job="outcomes",instance="j"}'
 
 SCORE = 'world="real",metric="views",model_version="all",horizon_days="0",tier="all",format="all"'
@@ -36,7 +38,8 @@ HEALTHY = {
     'forecast_log_lag_seconds{instance="a"}': f"1+0{LONG}",
     'forecast_log_queued{instance="a"}': f"5+0{LONG}",
     'metrics_query_failed{query="jobs",instance="j"}': f"0+0{LONG}",
-    'observation_age_seconds{world="real",instance="j"}': f"3600+0{LONG}",
+    OBSERVED: f"3600+0{LONG}",
+    OVERDUE: f"0+0{LONG}",
     'feature_build_lag_seconds{instance="j"}': f"600+0{LONG}",
     LAG: f"60+0{LONG}",
     'materialization_lag_seconds{feature_view="video_profile",instance="j"}': f"0+0{LONG}",
@@ -152,18 +155,25 @@ CASES = {
         {"PlatformMetricsIncomplete": 1},
     ),
     "the exporter says nothing of observations": Case(
-        {'observation_age_seconds{world="real",instance="j"}': None},
+        {OBSERVED: None},
         {"PlatformMetricsMissing": 1},
     ),
     "the collector is stuck": Case(
         {
-            'observation_age_seconds{world="real",instance="j"}': f"{13 * HOUR}+0{LONG}",
+            OBSERVED: f"{13 * HOUR}+0{LONG}",
+            OVERDUE: f"5+0{LONG}",
             FRESH: f"{13 * HOUR}+0{LONG}",
         },
         {"CollectionStuck": 1},
     ),
+    "nothing is collected, and nobody says what is due": Case(
+        {OBSERVED: f"{13 * HOUR}+0{LONG}", OVERDUE: None}, {"CollectionStuck": 1}
+    ),
+    "all videos are old and looked at once a week": Case(
+        {OBSERVED: f"{50 * HOUR}+0{LONG}", FRESH: f"{51 * HOUR}+0{LONG}"},
+    ),
     "the collector has paused for a night": Case(
-        {'observation_age_seconds{world="real",instance="j"}': f"{11 * HOUR}+0{LONG}"},
+        {OBSERVED: f"{11 * HOUR}+0{LONG}", OVERDUE: f"5+0{LONG}"},
     ),
     "features are not built": Case(
         {'feature_build_lag_seconds{instance="j"}': f"{7 * HOUR}+0{LONG}"},
