@@ -40,6 +40,8 @@ _ROWS = """
     SELECT job, kind, sum(count::bigint)::float
     FROM job_runs, jsonb_each_text(rows) AS counted (kind, count) GROUP BY job, kind ORDER BY 1, 2
 """
+# Told before there is one: no rate is seen in a series that begins with what it should tell.
+_ROWS_FROM_ZERO = [(job, kind) for job in ("collect", "load") for kind in ("loaded", "quarantined")]
 _OBSERVED = """
     SELECT world, extract(epoch FROM %(now)s - max(observed_at))::float FROM video_snapshots
     WHERE observed_at > %(now)s - %(history)s GROUP BY world
@@ -232,8 +234,10 @@ def _jobs(connection: Connection, now: datetime) -> Families:
     rows = CounterMetricFamily(
         "job_rows", "Rows that batch jobs dealt with", labels=["batch_job", "kind"]
     )
-    for job, kind, count in connection.execute(_ROWS):
-        rows.add_metric([job, kind], count)
+    counted = dict.fromkeys(_ROWS_FROM_ZERO, 0.0)
+    counted |= {(job, kind): count for job, kind, count in connection.execute(_ROWS)}
+    for labels, count in counted.items():
+        rows.add_metric(labels, count)
     yield from (age, failed, took, runs, rows)
 
 

@@ -15,6 +15,10 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+# Outcomes that there are from the start: a rate sees no rise in a series that begins with it.
+_OUTCOMES = (
+    "answered", "degraded", "model_unavailable", "features_unavailable", "internal_error",
+)  # fmt: skip
 _DURATION_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -37,10 +41,12 @@ class ModelInfo(Collector):
 class Tallies(Collector):
     """A counter with one label, counted in a dict: a scrape turns it into samples."""
 
-    def __init__(self, name: str, documentation: str, label: str) -> None:
+    def __init__(
+        self, name: str, documentation: str, label: str, from_zero: Iterable[str] = ()
+    ) -> None:
         self._family = (name, documentation)
         self._label = label
-        self._counts: TallyOf[str] = TallyOf()
+        self._counts: TallyOf[str] = TallyOf(dict.fromkeys(from_zero, 0))
         self._lock = Lock()
 
     def add(self, value: str, count: int) -> None:
@@ -65,6 +71,7 @@ class ServingMetrics:
             "forecasts",
             "Forecasts asked for, by outcome: answered, degraded or a problem's code",
             "outcome",
+            _OUTCOMES,
         )
         self.breaker_open = Gauge(
             "online_store_circuit_open",

@@ -36,6 +36,15 @@ def test_a_new_warehouse_has_nothing_to_tell_and_no_part_fails(
     assert b"youtube_quota_units_limit" in generate_latest(registry)
 
 
+def test_rows_that_are_refused_are_counted_from_zero_so_that_the_first_are_seen(
+    database_url: str, schema: str, redis_url: str
+) -> None:
+    told = exported(database_url, schema, redis_url).get_sample_value
+    for job in ("collect", "load"):
+        for kind in ("loaded", "quarantined"):
+            assert told("job_rows_total", {"batch_job": job, "kind": kind}) == 0
+
+
 def test_a_part_that_cannot_be_read_is_named_and_left_out(
     database_url: str, empty_schema: str, redis_url: str
 ) -> None:

@@ -1,5 +1,6 @@
 """Each alert fires on what it is for and no other does; in good health all are silent."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from foreview.servers.observers import alertmanager_settings
+from serving.metrics import ServingMetrics
 from tests.observability.promtool import RULES, require, run, scenario
 
 LONG = "x200"  # minutes of a scenario, and more
@@ -99,6 +101,13 @@ CASES = {
     ),
     "clients ask for what does not exist": Case(
         {'forecasts_total{outcome="unknown_video",instance="a"}': f"0+60000{LONG}"}
+    ),
+    "nothing is asked of new instances": Case(
+        {s: f"0+0{LONG}" for s in HEALTHY if s.startswith(("forecasts_total", "forecast_duration"))}
+    ),
+    "an instance that never failed answers nothing for two minutes": Case(
+        {'forecasts_total{outcome="features_unavailable",instance="a"}': "0+0x137 12000+0x60"},
+        {"ForecastAvailabilityBurnsFast": 1},
     ),
     "nobody asks": Case(
         {
@@ -272,6 +281,15 @@ def test_each_alert_fires_on_what_it_is_for_and_no_other(tmp_path: Path) -> None
         scenarios.append(scenario(name, series, case.expected, case.at))
     complaints = run(tmp_path, scenarios, interval="5m")
     assert not complaints, complaints
+
+
+def test_failures_that_spend_the_budget_are_counted_from_zero() -> None:
+    """A series that begins with its first failures has no rise, and the budget no loss."""
+    rules = Path("observability/prometheus/rules/serving.yml").read_text()
+    (failures,) = set(re.findall(r'outcome=~"([a-z_|]+)"', rules))
+    told = ServingMetrics().registry.get_sample_value
+    for outcome in ("answered", "degraded", *failures.split("|")):
+        assert told("forecasts_total", {"outcome": outcome}) == 0
 
 
 def alerts() -> list[dict[str, object]]:
