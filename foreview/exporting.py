@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -67,14 +67,21 @@ def platform_registry(settings: "ObservabilitySettings", clock: "Clock") -> "Col
     A part that cannot be read is left out and named by `metrics_query_failed`.
     """
     from prometheus_client import CollectorRegistry
+    from sqlalchemy import event
     from sqlalchemy.exc import SQLAlchemyError
 
     from ingestion.metrics import IngestionMetrics
     from ingestion.warehouse import open_warehouse
     from observability.errors import ObservabilityError
-    from observability.metrics import PlatformMetrics
+    from observability.metrics import BOUNDS, PlatformMetrics
 
     engine = open_warehouse(settings.required_database_url, settings.database_schema)
+
+    @event.listens_for(engine, "connect")
+    def bound(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(BOUNDS)
+        connection.commit()
 
     def ingestion(_connection: object, _now: object) -> Iterator["Metric"]:
         try:

@@ -24,6 +24,9 @@ from observability.errors import DatabaseUnavailable, ObservabilityError
 
 # Scores are of forecasts whose horizon closed in this time: old glory hides no new failure.
 RECENT = timedelta(days=28)
+# A scrape is given up after ten seconds, its queries are not by themselves: where a table is
+# locked, each scrape would keep one more connection, until PostgreSQL has none left for anybody.
+BOUNDS = "SET lock_timeout = '2s'; SET statement_timeout = '10s'"
 # Entities whose online row is looked at: those with the newest rows offline.
 _PROBED = 50
 _FEATURE_HISTORY = timedelta(days=62)
@@ -159,6 +162,7 @@ class PlatformMetrics(Collector):
         try:
             now = self._clock()
             with connected(self._database_url, self._schema) as connection:
+                connection.execute(BOUNDS)
                 for name, part in self._parts.items():
                     yield from _guarded(name, part, connection, now, failed)
         except DatabaseUnavailable:

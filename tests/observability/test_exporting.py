@@ -1,7 +1,9 @@
 """`foreview metrics` over a database that is not ready, or not there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import psycopg
 import redis
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -51,6 +53,23 @@ def test_a_part_that_cannot_be_read_is_named_and_left_out(
     registry = exported(database_url, empty_schema, redis_url)
     assert failed(registry) == dict.fromkeys(PARTS, 1.0)
     assert b"job_runs_total" not in generate_latest(registry)
+
+
+def test_a_part_whose_tables_are_locked_is_given_up_and_leaves_no_connection_behind(
+    database_url: str, schema: str, redis_url: str
+) -> None:
+    registry = exported(database_url, schema, redis_url)
+    with psycopg.connect(database_url) as holder, ThreadPoolExecutor(1) as pool:
+        for table in ("forecast_log", "quota_ledger"):
+            holder.execute(f"LOCK TABLE {schema}.{table} IN ACCESS EXCLUSIVE MODE".encode())
+        scrape = pool.submit(generate_latest, registry)
+        try:
+            told = scrape.result(timeout=20).decode()
+        finally:
+            holder.rollback()
+    for part in PARTS:
+        is_locked = part in ("asked", "ingestion")
+        assert f'metrics_query_failed{{query="{part}"}} {is_locked:.1f}' in told
 
 
 def test_without_a_database_the_exporter_still_answers_and_says_so(redis_url: str) -> None:
