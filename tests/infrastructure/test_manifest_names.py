@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -333,6 +334,26 @@ def test_airflow_s_pods_that_talk_to_the_cluster_reach_its_api_and_the_others_do
     asked = {name for name, labels in airflow_pods().items() if reached(labels)}
     assert asked == {"scheduler", "api-server"}
     assert all(reached(airflow_pods()[name]) == {443, 6443} for name in asked)
+
+
+def test_whoever_tells_of_a_failed_task_reaches_alertmanager(manifests):
+    """The task itself, or the DAG processor where the task's pod was killed."""
+    (address,) = [
+        entry["value"]
+        for entry in airflow_values()["env"]
+        if entry["name"] == "FOREVIEW_ALERTMANAGER_URL"
+    ]
+    port = httpx.URL(address).port
+    namespace = {"namespaceSelector": {"matchLabels": {"foreview.io/monitoring": "true"}}}
+    telling = {
+        name
+        for name, labels in airflow_pods().items()
+        for policy in of_kind(manifests, "NetworkPolicy")
+        if selects(policy["spec"]["podSelector"], labels)
+        for rule in policy["spec"].get("egress", [])
+        if namespace in rule["to"] and port in {allowed["port"] for allowed in rule["ports"]}
+    }
+    assert telling == {"worker", "dag-processor"}
 
 
 def test_airflow_s_image_runs_the_commands_that_its_chart_gives():
