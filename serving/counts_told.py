@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import weakref
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -57,7 +58,7 @@ def counts_told(model: LoadedModel, question: Question, given: ModelInput) -> li
     while len(told) < len(moments):
         first = len(told)
         as_of = moments[first]
-        form = _form(model, question, as_of)
+        form = _form(weakref.ref(model), question, as_of)
         if form is not None:
             last = first + 1
             while last < len(moments) and moments[last] == as_of:
@@ -73,8 +74,12 @@ def counts_told(model: LoadedModel, question: Question, given: ModelInput) -> li
 
 
 @lru_cache(maxsize=256)
-def _form(model: LoadedModel, question: Question, as_of_seconds: float) -> Form | None:
+def _form(
+    held: "weakref.ref[LoadedModel]", question: Question, as_of_seconds: float
+) -> Form | None:
     """Lay out what answers of a moment have in common; None where some number is never told."""
+    model = held()  # what is remembered keeps no model that another took the place of
+    assert model is not None
     positions = model.position_of
     if not all(
         metric in positions and model.supported_days[positions[metric]].issuperset(question.days)

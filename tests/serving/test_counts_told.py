@@ -1,5 +1,8 @@
 """The counts of an answer: put into a form that was laid out once, or told one by one."""
 
+import gc
+import weakref
+
 import numpy as np
 import orjson
 import pytest
@@ -54,6 +57,16 @@ def test_where_all_can_be_told_a_form_is_used_and_nowhere_else(model):
         wanted = is_whole & set(days).issubset(IS_SUPPORTED)
         told = counts_told(model, question, given)
         assert [isinstance(one, orjson.Fragment) for one in told] == wanted.tolist()
+
+
+def test_a_form_keeps_no_model_that_is_served_no_more(tmp_path):
+    write_bundle(tmp_path, "synthetic", trees=2)
+    model = LoadedModel(tmp_path, "1")
+    counts_told(model, Question(), model.read(stored_values(model, 1), AS_OF))
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_a_hidden_count_is_told_as_hidden_and_the_others_as_ever(model):
