@@ -1,5 +1,6 @@
 """The model registry, MLflow's, by its REST API; and the local cache of what came from it."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 from httpx import codes
+from pydantic import BaseModel, ValidationError
 
 from feature_repo.bundle import (
     CARD_FILE,
@@ -53,6 +55,24 @@ class ModelVersion:
     version: str
     source: str = field(default="", compare=False)
     tags: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+class _Tag(BaseModel):
+    key: str
+    value: str = ""
+
+
+class _Described(BaseModel):
+    """A version as MLflow describes it, or whatever else answers in its place."""
+
+    name: str
+    version: str
+    source: str
+    tags: list[_Tag] = []
+
+    def version_told(self) -> ModelVersion:
+        tags = {tag.key: tag.value for tag in self.tags}
+        return ModelVersion(self.name, self.version, self.source, tags)
 
 
 class MlflowRegistry:
@@ -108,9 +128,9 @@ class MlflowRegistry:
         answer = await self._get(route, query)
         content = _json_object(answer)
         found = content.get("model_version")
-        if answer.is_success and isinstance(found, dict):
-            tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
-            return ModelVersion(found["name"], str(found["version"]), found["source"], tags)
+        if answer.is_success and found is not None:
+            with contextlib.suppress(ValidationError):
+                return _Described.model_validate(found).version_told()
         if content.get("error_code") in _NOT_FOUND:
             return None
         raise RegistryError(

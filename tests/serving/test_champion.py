@@ -139,21 +139,30 @@ def test_without_registry_and_cache_it_starts_and_says_why(own_settings):
 
 
 class Registry(ThreadingHTTPServer):
-    """A way to MLflow that answers for some files with a status of its own."""
+    """A way to MLflow that answers for some files with a status of its own, or all with a body."""
 
     def __init__(self, address):
         super().__init__(("127.0.0.1", 0), _Forwarded)
         self.behind = address
         self.failing = {}
+        self.instead = None
 
 
 class _Forwarded(BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.server.instead is not None:
+            self._answer(200, self.server.instead)
+            return
         path = httpx.URL(self.path).params.get("path", "")
         failing = [code for file, code in self.server.failing.items() if path.endswith(file)]
         answer = None if failing else httpx.get(f"{self.server.behind}{self.path}", timeout=30)
-        body = b"" if answer is None else answer.content
-        self.send_response(failing[0] if answer is None else answer.status_code)
+        if answer is None:
+            self._answer(failing[0], b"")
+        else:
+            self._answer(answer.status_code, answer.content)
+
+    def _answer(self, status, body):
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -192,6 +201,27 @@ def test_a_file_that_cannot_be_had_now_is_asked_for_again(
     kept = own_settings.state_dir / "models" / digest
     assert (kept / "native" / "views.txt").is_file()
     assert not (kept / "card.md").exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"model_version": {"name": "n", "version": "9"}}', b'{"model_version": "9"}',
+     b'{"model_version": {"name": "n", "version": "9", "source": "s", "tags": null}}'],
+)  # fmt: skip
+def test_the_registry_is_followed_on_after_an_answer_that_is_none_of_its_own(
+    own_settings, publish, mlflow_uri, body
+):
+    publish(1)
+    with registry_before(mlflow_uri) as registry:
+        address = f"http://127.0.0.1:{registry.server_address[1]}"
+        through = own_settings.model_copy(update={"mlflow_tracking_uri": address})
+        with started(through) as server, httpx.Client(base_url=server.address) as client:
+            registry.instead = body
+            until(lambda: client.get("/v1/model").json()["problem"])
+            assert "is it an MLflow server?" in client.get("/v1/model").json()["problem"]
+            registry.instead = None
+            second = publish(2)
+            until(lambda: client.get("/v1/model").json()["digest"] == second)
 
 
 def test_a_damaged_cache_is_fetched_anew(own_settings, publish):
