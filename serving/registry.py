@@ -34,6 +34,8 @@ _NATIVE_FILES = tuple(f"{NATIVE_DIRECTORY}/{metric}.txt" for metric in METRICS)
 _OPTIONAL_FILES = (CARD_FILE, *_NATIVE_FILES)
 _FILES = (CONTRACT_FILE, *DIGESTED_FILES, *_OPTIONAL_FILES)
 _VERSION_FILE = "version.json"
+# Of each model: the one that is served, and those that a rollback is likely to name.
+_KEPT_VERSIONS = 3
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 _log = logging.getLogger(__name__)
@@ -149,7 +151,10 @@ class MlflowRegistry:
 
 
 class ModelCache:
-    """Verified bundles on disk, a directory per digest, each with the version it came from."""
+    """Verified bundles on disk, a directory per digest, each with the version it came from.
+
+    Of each model the few that were served last are kept: a server's disk is no archive.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -162,18 +167,20 @@ class ModelCache:
     def newest(self, names: tuple[str, ...]) -> tuple[Path, ModelVersion] | None:
         """Give the bundle last served of the first of these models that has one."""
         for name in names:
-            cached = [entry for entry in self._entries() if entry[1].name == name]
+            cached = self._served(name)
             if cached:
-                return max(cached, key=lambda entry: (entry[0] / _VERSION_FILE).stat().st_mtime)
+                return cached[0]
         return None
 
     def mark_served(self, directory: Path, version: ModelVersion) -> None:
-        """Note which version a cached bundle was last served as."""
+        """Note which version a cached bundle was last served as, and let go of old ones."""
         content = orjson.dumps({"name": version.name, "version": version.version})
         descriptor, temporary = tempfile.mkstemp(dir=directory)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         Path(temporary).replace(directory / _VERSION_FILE)
+        for old, _ in self._served(version.name)[_KEPT_VERSIONS:]:
+            shutil.rmtree(old, ignore_errors=True)  # another server may be at it
 
     async def fetch(self, registry: MlflowRegistry, version: ModelVersion) -> Path:
         """Give a version's bundle, from disk if it is there, else from the registry, verified.
@@ -204,6 +211,12 @@ class ModelCache:
             arriving.chmod(0o755)
             arriving.rename(kept)
         return kept
+
+    def _served(self, name: str) -> list[tuple[Path, ModelVersion]]:
+        """List the bundles of a model that were served, the last one first."""
+        cached = [entry for entry in self._entries() if entry[1].name == name]
+        cached.sort(key=lambda entry: (entry[0] / _VERSION_FILE).stat().st_mtime, reverse=True)
+        return cached
 
     def _entries(self) -> Iterator[tuple[Path, ModelVersion]]:
         for file in self._directory.glob(f"*/{_VERSION_FILE}"):

@@ -224,6 +224,19 @@ def test_the_registry_is_followed_on_after_an_answer_that_is_none_of_its_own(
             until(lambda: client.get("/v1/model").json()["digest"] == second)
 
 
+def test_of_the_models_that_were_served_the_last_few_are_kept(own_settings, publish):
+    models = own_settings.state_dir / "models"
+    digests = [publish(0)]
+    with started(own_settings) as server, httpx.Client(base_url=server.address) as client:
+        for seed in range(1, 6):
+            digests.append(publish(seed))
+            until(lambda: client.get("/v1/model").json()["digest"] == digests[-1])
+        until(lambda: {one.name for one in models.iterdir()} == set(digests[-3:]))
+    away = own_settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:1"})
+    with started(away) as server:
+        assert httpx.get(f"{server.address}/v1/model").json()["digest"] == digests[-1]
+
+
 def test_a_damaged_cache_is_fetched_anew(own_settings, publish):
     digest = publish(1)
     with started(own_settings):
