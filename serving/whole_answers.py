@@ -6,10 +6,30 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD, _INFORMATION = b"HTTP/1.1 ", b"HTTP/1.1 1"
+# Of a request: its head; and all of it, as a body of the largest size may come in tiny chunks.
+MOST_HEAD_BYTES, MOST_BYTES = 64 * 1024, 2 * 1024 * 1024
 
 
 class WholeAnswers(HttpToolsProtocol):
-    """Sends the head of an answer with the first of its body: one system call, one packet."""
+    """Sends the head of an answer with the first of its body: one system call, one packet.
+
+    And ends a request that has no end: uvicorn would keep headers and trailers without a bound.
+    """
+
+    _bytes_more = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, up to a limit for what has come since the packet in which a request began."""
+        begun = self.scope
+        super().data_received(data)
+        if self.scope is not begun:
+            self._bytes_more = 0
+            return
+        self._bytes_more += len(data)
+        if self._bytes_more > MOST_HEAD_BYTES and (begun is None or "method" not in begun):
+            self.send_400_response("The head of the request is too large.")
+        elif self._bytes_more > MOST_BYTES:
+            self.transport.close()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Put a transport that waits for the body before the connection's own."""

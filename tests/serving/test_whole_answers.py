@@ -1,15 +1,17 @@
 """Answers leave in one piece, whatever kind of answer they are."""
 
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from serving.middleware import MAX_BODY_BYTES
 from serving.server import run_in_thread
-from serving.whole_answers import _WaitsForBody
+from serving.whole_answers import MOST_BYTES, MOST_HEAD_BYTES, _WaitsForBody
 
 
 async def plain(request: Request) -> PlainTextResponse:
@@ -122,3 +124,38 @@ def test_an_answer_in_pieces_keeps_their_order():
         answer = until(connection, b"0\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200")
         assert answer.index(b"is no head") < answer.index(b"here")
+
+
+HEADER = b"X-Endless: " + b"x" * 8000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begun", "endless", "most"),
+    [(b"GET / HTTP/1.1\r\n", HEADER, MOST_HEAD_BYTES),
+     (b"GET / HTTP/1.1\r\nX-Endless: ", b"x" * 8000, MOST_HEAD_BYTES),
+     (b"GET /", b"x" * 8000, MOST_HEAD_BYTES),
+     (b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", HEADER, MOST_BYTES)],
+)  # fmt: skip
+def test_a_request_without_an_end_is_ended(begun, endless, most):
+    with connected() as connection, suppress(ConnectionError):
+        connection.sendall(begun)
+        for _ in range((2**20 + most) // len(endless)):  # the first of it may come in one packet
+            connection.sendall(endless)
+        while connection.recv(65536):  # one that is read on never ends
+            pass
+
+
+def test_requests_that_come_together_have_no_limit_together():
+    request = b"GET /?size=1 HTTP/1.1\r\nX-Some: " + b"x" * 8000 + b"\r\n\r\n"
+    last = request.replace(b"size=1", b"size=9")
+    with connected() as connection:
+        connection.sendall(50 * request + last)
+        assert until(connection, b"x" * 9).count(b"200 OK") == 51
+
+
+def test_a_body_as_large_as_may_be_is_taken_in_tiny_chunks():
+    chunk, chunks = b"1\r\nx\r\n", MAX_BODY_BYTES
+    with connected() as connection:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(chunk * chunks + b"0\r\n\r\n")
+        assert until(connection, b"x" * chunks).startswith(b"HTTP/1.1 200")
