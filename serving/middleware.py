@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.errors import Problem, RequestTooLarge
 from serving.life import Life
 from serving.logs import AccessLog, request_id
-from serving.problems import response
+from serving.problems import response, unexpected
 
 MAX_BODY_BYTES = 256 * 1024
 
@@ -41,7 +41,11 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Envelope:
-    """Names each request, adds the security headers to its answer and notes it in the log."""
+    """Names each request, adds the security headers to its answer and notes it in the log.
+
+    It answers what failed as well: what Starlette has for that is outside of all middleware, where
+    neither headers nor the request's name are known.
+    """
 
     def __init__(self, app: ASGIApp, access: AccessLog, life: Life) -> None:
         self._app = app
@@ -60,7 +64,7 @@ class Envelope:
         if self._life.is_draining:
             headers.append((b"connection", b"close"))  # so that clients turn to another instance
         token = request_id.set(name)
-        started, status = perf_counter(), 500
+        started, status = perf_counter(), 0
 
         def send_with_headers(message: Message) -> Awaitable[None]:
             nonlocal status
@@ -71,10 +75,15 @@ class Envelope:
 
         try:
             await self._app(scope, receive, send_with_headers)
+        except Exception as error:
+            answer = unexpected(scope, error)
+            if status:  # part of another answer is sent
+                raise
+            await answer(scope, receive, send_with_headers)
         finally:
             request_id.reset(token)
-            if self._access.wants(status):
-                self._access.note(scope, name, status, perf_counter() - started)
+            if self._access.wants(status or 500):
+                self._access.note(scope, name, status or 500, perf_counter() - started)
 
 
 class Gate:

@@ -7,6 +7,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from serving.errors import InvalidRequest, InvalidVideoId, Problem
 
@@ -23,7 +24,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
@@ -66,8 +66,10 @@ async def _http(request: Request, error: Exception) -> Response:
     return Response(orjson.dumps(body), status.value, headers, media_type=PROBLEM_JSON)
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    if request.url.path.startswith("/v1/"):
-        request.state.metrics.count_forecasts(["internal_error"])
+def unexpected(scope: Scope, error: Exception) -> Response:
+    """Log and count an error that no one foresaw, and turn it into an answer that tells nothing."""
+    method, path = scope["method"], scope["path"]
+    _log.error("%s %s failed", method, path, exc_info=error)
+    if path.startswith("/v1/"):
+        scope["state"]["metrics"].count_forecasts(["internal_error"])
     return response(Problem("This is a fault of ours; it is in the server's log"))

@@ -1,3 +1,6 @@
+import io
+import json
+import logging
 import time
 from datetime import timedelta
 
@@ -7,6 +10,7 @@ import pytest
 
 from feature_repo.statuses import age_limit_seconds
 from serving.contracts import Forecast, ForecastBatch, ModelDescription, Receipt
+from serving.logs import JsonFormatter
 from tests.serving.conftest import HOUR, NOW, free_port, unique_id
 
 pytestmark = pytest.mark.usefixtures("servers")
@@ -344,9 +348,25 @@ def test_every_answer_carries_security_headers(client, video):
         assert "access-control-allow-origin" not in headers
 
 
-def test_a_fault_of_ours_leaks_nothing(client, store, world):
+@pytest.fixture
+def log_lines():
+    """What is logged, as it is written, line by line."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_fault_of_ours_leaks_nothing_and_is_found_in_the_log(client, store, world, log_lines):
     video = unique_id()
     store.put_video(video, "UCbroken", world, view_count="a secret where a number belongs")
-    response = client.get(f"/v1/videos/{video}/forecast")
+    response = client.get(f"/v1/videos/{video}/forecast", headers={"X-Request-Id": "mine-500"})
     assert problem(response) == (500, "internal_error")
     assert "secret" not in response.text
+    assert response.headers["x-request-id"] == "mine-500"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    (line,) = log_lines()
+    assert (line["request_id"], line["level"]) == ("mine-500", "error")
+    assert "LayoutError" in line["exception"]
