@@ -60,7 +60,7 @@ class Drafter:
         )
         quantiles = np.rint(counted[0]).tolist()
         missing = [model.columns[at] for at in np.flatnonzero(np.isnan(features[0])).tolist()]
-        reasons = self._reasons(observed)
+        reasons = self._reasons(observed, planned)
         forecast_id = new_forecast_id()
         told = orjson.dumps(
             {
@@ -155,16 +155,21 @@ class Drafter:
         values, times = found[channel_id]
         if times[0] != times[0]:  # NaN: no row
             raise UnknownChannel(channel_id)
-        is_stale = as_of - times[0] > age_limit_seconds("channel_track_record")
-        return np.full_like(values, DEFAULT) if is_stale else values, times[0]
+        return np.full_like(values, DEFAULT) if _is_out(times[0], as_of) else values, times[0]
 
-    def _reasons(self, observed: float) -> list[str]:
+    def _reasons(self, observed: float, planned: float) -> list[str]:
         reasons = []
-        if observed < self._now().timestamp() - self._max_age_seconds:
+        is_old = observed < self._now().timestamp() - self._max_age_seconds
+        if is_old or _is_out(observed, planned):
             reasons.append("stale_features")
         if not self.champion.is_confirmed:
             reasons.append("model_unconfirmed")
         return reasons
+
+
+def _is_out(observed: float, as_of: float) -> bool:
+    """Tell whether a channel's features are too old to be read at a moment."""
+    return as_of - observed > age_limit_seconds("channel_track_record")
 
 
 def as_arrays(drafts: Sequence[Draft], now: datetime) -> Drafts:

@@ -1,7 +1,7 @@
 import math
 import secrets
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 import pytest
@@ -160,6 +160,17 @@ def test_a_draft_of_a_channel_long_unseen_is_labelled_and_reads_none_of_its_feat
     )
     assert (fresh["degraded_reasons"], old["degraded_reasons"]) == ([], ["stale_features"])
     assert set(old["missing_features"]) > set(fresh["missing_features"])
+
+
+def test_a_draft_planned_beyond_its_channels_age_limit_is_labelled(client, channel):
+    limit = timedelta(seconds=age_limit_seconds("channel_track_record"))
+    plans = [NOW + limit - timedelta(hours=3), NOW + limit]
+    near, far = (
+        client.post("/v1/drafts/forecast", json=draft(channel, planned_at=at.isoformat())).json()
+        for at in plans
+    )
+    assert (near["tier"], near["degraded_reasons"]) == ("1e3", [])
+    assert (far["tier"], far["degraded_reasons"]) == ("unknown", ["stale_features"])
 
 
 def test_a_degraded_forecast_is_counted_as_such(client, store, world, video):
