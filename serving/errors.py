@@ -93,8 +93,9 @@ class TooManyRequests(Problem):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Say when to come again."""
-        return {"Retry-After": str(self.members["retry_after"])}
+        """Say when to come again, if that helps."""
+        wait = self.members.get("retry_after")
+        return {} if wait is None else {"Retry-After": str(wait)}
 
 
 class InvalidRequest(Problem):

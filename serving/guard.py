@@ -97,14 +97,19 @@ class RateLimit:
         """Whether there is a limit."""
         return self._limit is not None
 
-    def charge(self, who: str, cost: int = 1) -> None:
-        """Count a request, or the forecasts in it.
+    def charge(self, who: str, cost: int = 1, counted: int = 0) -> None:
+        """Count a request, or the forecasts in it beyond those that were counted.
 
         Raises:
-            TooManyRequests: The limit is reached; the request does not count.
+            TooManyRequests: The limit is reached; what was to be counted is not.
         """
         if self._limit is None or self._limiter.hit(self._limit, who, cost=cost):
             return
+        if counted and counted + cost > self._limit.amount:  # however long one waits
+            raise TooManyRequests(
+                f"At most {self._limit} are allowed, and these are {counted + cost} forecasts at "
+                "once: ask for fewer in a request"
+            )
         reset = self._limiter.get_window_stats(self._limit, who).reset_time
         wait = max(math.ceil(reset - time.time()), 1)  # noqa: TID251 - the library's own clock
         raise TooManyRequests(
@@ -129,7 +134,7 @@ class Guard:
             return
         if self._keys is not None:
             scope["api_key_name"] = self._key(scope, needed).name
-        self.charge(scope)
+        self._limit.charge(_sender(scope))
 
     @property
     def problem(self) -> str | None:
@@ -140,10 +145,9 @@ class Guard:
             "The API keys were not read yet: the database (FOREVIEW_DATABASE_URL) does not answer"
         )
 
-    def charge(self, scope: Scope, cost: int = 1) -> None:
-        """Count against the limit of who sent a request."""
-        client = scope.get("client")
-        self._limit.charge(scope.get("api_key_name") or (client[0] if client else "-"), cost)
+    def charge_more(self, scope: Scope, cost: int) -> None:
+        """Count the forecasts of a request beyond the first, as which it was counted itself."""
+        self._limit.charge(_sender(scope), cost, counted=1)
 
     def _key(self, scope: Scope, needed: str) -> ApiKey:
         assert self._keys is not None
@@ -169,6 +173,11 @@ def scope_needed(method: str, path: str) -> str | None:
     if path.startswith("/v1/drafts"):
         return "drafts"
     return "targets" if path.startswith("/v1/targets") else "forecasts"
+
+
+def _sender(scope: Scope) -> str:
+    client = scope.get("client")
+    return scope.get("api_key_name") or (client[0] if client else "-")
 
 
 def _secret(scope: Scope) -> str | None:

@@ -139,7 +139,7 @@ async def channel_forecasts(
     video_ids = await request.state.warehouse.latest_videos(channel_id, world, last)
     if not video_ids:
         raise UnknownChannel(channel_id)
-    request.state.guard.charge(request.scope, max(len(video_ids) - 1, 0))
+    request.state.guard.charge_more(request.scope, len(video_ids) - 1)
     outcomes = await forecaster.forecast(video_ids, question)
     return Response(batch_body(video_ids, outcomes), media_type=JSON)
 

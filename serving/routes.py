@@ -113,7 +113,7 @@ async def forecast_videos(
     request: Request, asked: ForecastRequest, forecaster: ForecasterDependency
 ) -> Response:
     """Forecast up to 1,000 videos; an id without a forecast is an entry with an error."""
-    request.state.guard.charge(request.scope, len(asked.video_ids) - 1)
+    request.state.guard.charge_more(request.scope, len(asked.video_ids) - 1)
     question = Question(tuple(asked.days), tuple(asked.metrics))
     outcomes = await forecaster.forecast(asked.video_ids, question)
     return Response(batch_body(asked.video_ids, outcomes), media_type=JSON)

@@ -149,7 +149,15 @@ def test_a_rate_limit_is_kept_and_told(open_client, champion, video):
         assert client.get("/livez").status_code == 200
     with open_client(rate_limit="5/minute") as client:
         batch = {"video_ids": [video] * 6}
-        assert problem(client.post("/v1/forecasts", json=batch)) == (429, "too_many_requests")
+        refused = client.post("/v1/forecasts", json=batch)
+        assert problem(refused) == (429, "too_many_requests")
+        assert "ask for fewer" in refused.json()["detail"]
+        assert "retry-after" not in refused.headers  # it would be refused for ever
+        batch = {"video_ids": [video] * 4}
+        assert client.post("/v1/forecasts", json=batch).status_code == 200
+        later = client.post("/v1/forecasts", json=batch)
+        assert problem(later) == (429, "too_many_requests")
+        assert int(later.headers["retry-after"]) >= 1
 
 
 def test_each_video_of_a_channel_counts_against_the_limit(
