@@ -215,12 +215,12 @@ class RedisOnlineFeatures:
         """Read videos and their channels; see OnlineFeatures."""
         held = self._current.get(plan, video_ids)
         asked = [id_ for id_, one in zip(video_ids, held, strict=True) if one is None]
+        if asked:
+            read = iter(await self._guarded(lambda: self._read(plan, asked)))
+            self._count("redis", len(asked))
+            held = [next(read) if one is None else one for one in held]
         self._count("memory", len(video_ids) - len(asked))
-        if not asked:
-            return held
-        self._count("redis", len(asked))
-        read = iter(await self._guarded(lambda: self._read(plan, asked)))
-        return [next(read) if one is None else one for one in held]
+        return held
 
     async def read_channels(
         self, plan: EntityPlan, channel_ids: Sequence[str]

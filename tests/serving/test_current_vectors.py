@@ -12,6 +12,7 @@ import redis
 from feature_repo import online_layout as layout
 from serving.breaker import Breaker
 from serving.current_vectors import LONGEST_SECONDS, CurrentVectors
+from serving.errors import FeaturesUnavailable
 from serving.online_features import ReadPlan, RedisOnlineFeatures, StoredVector
 from serving.redis_connection import RedisAddress
 from serving.redis_servers import SingleServer
@@ -170,6 +171,18 @@ def test_what_is_held_is_given_without_the_store_only_where_all_of_it_is(redis_u
         assert reader.features.held(PLAN, [b, a]) is None
 
     reading(redis_url, scenario)
+
+
+def test_what_could_not_be_read_is_not_counted_as_read(own_redis) -> None:
+    async def scenario(reader: Reader) -> None:
+        own_redis.kill()
+        await until(lambda: not reader.server.is_telling)
+        for _ in range(5):  # the breaker opens meanwhile
+            with pytest.raises(FeaturesUnavailable):
+                await reader.views("a", "b")
+        assert reader.counts == {"memory": 0, "redis": 0}
+
+    reading(own_redis.url, scenario)
 
 
 def test_a_video_taken_out_is_not_held(redis_url, store) -> None:
