@@ -98,13 +98,13 @@ def _retry(
 ) -> IngestCounts:
     if body.fetched_at is None:
         return _retry_file(engine, body, refused, landing, clock)
-    ids = [row.quarantine_id for row in refused]
-    items = {orjson.dumps(row.item, option=orjson.OPT_SORT_KEYS) for row in refused}
-    response = _only(body, items, clock())
-    batch = read_batch([response], clock())
-    prepare(engine, batch)
     with engine.begin() as connection:
-        _delete(connection, ids)
+        # Taken before they are read: another retry waits here, and finds none of them left. Rows
+        # that it knows since another moment would be others.
+        taken = _delete(connection, [row.quarantine_id for row in refused])
+        items = {orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in taken}
+        batch = read_batch([_only(body, items, clock())], clock())
+        prepare(engine, batch)
         (counts,) = append_batch(connection, batch)
     return counts
 
@@ -144,7 +144,7 @@ def _as_kept(item: Any) -> bytes:
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 
 
-def _delete(connection: Connection, ids: Sequence[int]) -> None:
-    connection.execute(
-        text("DELETE FROM quarantine WHERE quarantine_id = ANY(:ids)"), {"ids": list(ids)}
-    )
+def _delete(connection: Connection, ids: Sequence[int]) -> list[Any]:
+    """Take rows out of the quarantine; give the items of those that were there."""
+    query = text("DELETE FROM quarantine WHERE quarantine_id = ANY(:ids) RETURNING item")
+    return list(connection.scalars(query, {"ids": list(ids)}))

@@ -1,15 +1,20 @@
 """What is refused is read again, and no row is lost or held up on the way."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import count
+from threading import Barrier
 
 import pytest
 from sqlalchemy import text
 
 from feature_repo.clock import fixed_clock
+from ingestion.landing import Landing
 from ingestion.loading import load
 from ingestion.quarantine import Rejected, quarantine
 from ingestion.retrying import Choice, retry
+from ingestion.warehouse import read_snapshots
 from tests.ingestion.conftest import LOADED_AT
 from tests.ingestion.test_loading import VIDEOS, _write_pair
 
@@ -74,3 +79,29 @@ def test_an_answer_that_cannot_be_read_is_named_and_the_later_ones_are_retried(w
     assert report.counts.loaded == 1
     assert set(report.unreadable) == {gone, page}
     assert _refused(warehouse) == [(gone, ("once_refused",)), (page, ("once_refused",))]
+
+
+def test_two_retries_at_once_load_each_row_once(warehouse, landing):
+    told = {"request": {"method": "videos.list"}, "world": "real"}
+    ref = landing.put(
+        json.dumps(VIDEOS).encode(), fetched_at=LOADED_AT - timedelta(hours=1), **told
+    )
+    refused = [Rejected(ref, item, ("once_refused",)) for item in VIDEOS["items"]]
+    quarantine(warehouse, refused, world="real", source="answer", quarantined_at=LOADED_AT)
+    read, moments = Barrier(2), count()
+
+    class Slow(Landing):
+        def get(self, raw_ref):
+            read.wait(10)  # both know what is in quarantine
+            return super().get(raw_ref)
+
+    def clock():
+        return LOADED_AT + timedelta(seconds=next(moments))
+
+    with ThreadPoolExecutor(2) as threads:
+        retries = [
+            threads.submit(retry, warehouse, Slow(landing.url), clock, Choice()) for _ in "ab"
+        ]
+    assert sum(one.result().counts.loaded for one in retries) == len(refused)
+    assert read_snapshots(warehouse).num_rows == len(refused)
+    assert _refused(warehouse) == []
