@@ -78,9 +78,11 @@ def _copied(connection: Connection, name: str, table: pa.Table, key: Sequence[st
     """Try to copy rows straight in, as what was just observed is new; False leaves no trace."""
     if table.group_by(list(key), use_threads=False).aggregate([]).num_rows < table.num_rows:
         return False
+    # One order for all writers: of two that bring the same rows, each could wait for the other.
+    ordered = table.sort_by([(column, "ascending") for column in key])
     try:
         with connection.begin_nested():
-            copy_in(connection, name, table)
+            copy_in(connection, name, ordered)
     except UniqueViolation:
         return False
     return True

@@ -230,6 +230,19 @@ def test_concurrent_writers_of_the_same_rows_load_each_once(warehouse):
     assert w.read_metadata(warehouse).num_rows == 50
 
 
+def test_writers_of_the_same_rows_in_other_orders_do_not_lock_each_other_out(warehouse):
+    rows = [snapshot(f"{number:011d}") for number in range(20_000)]
+    tables = [snapshots(rows), snapshots(rows[::-1])]
+    w.ensure_partitions(warehouse, tables[0])
+
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            counts = list(pool.map(lambda table: w.append_snapshots(warehouse, table), tables))
+        assert sum(c.loaded for c in counts) == len(rows)
+        with warehouse.begin() as connection:
+            connection.execute(text("DELETE FROM video_snapshots"))
+
+
 def test_a_failing_append_leaves_nothing_behind(warehouse):
     with pytest.raises(Exception, match="view_count"):
         w.append_snapshots(warehouse, snapshots([snapshot(), snapshot(hours=1, views=-1)]))
