@@ -120,14 +120,18 @@ def materialize(start: datetime | None, end: datetime | None, as_json: bool) -> 
     """Copy each entity's latest row of a window to the online store; registers first."""
     from feature_repo.clock import open_clock
     from feature_repo.job_runs import job_run
+    from ingestion.locks import between_purges
     from ingestion.materializing import materialize as copy_online
     from ingestion.online_expiry import Expiry
     from ingestion.settings import IngestionSettings
 
     settings = IngestionSettings()
-    store, window = _opened(start, end)
+    engine, store, window = _opened(start, end)
     clock = open_clock(settings.clock)
-    with job_run(settings.database, settings.database_schema, "materialize", clock) as run:
+    with (
+        job_run(settings.database, settings.database_schema, "materialize", clock) as run,
+        between_purges(engine),
+    ):
         done = copy_online(store, window, Expiry.by(settings, clock()))
         run.rows["written"] = sum(one.written for one in done.values())
     lines = [f"materialized {window[0]:%F %T} to {window[1]:%F %T} UTC"] + [
@@ -152,20 +156,28 @@ def backfill(start: datetime | None, end: datetime | None, chunk_days: int, as_j
     from feature_repo.clock import open_clock
     from feature_repo.job_runs import job_run
     from ingestion import materializing
+    from ingestion.locks import between_purges
     from ingestion.online_expiry import Expiry
     from ingestion.settings import IngestionSettings
 
     settings = IngestionSettings()
     clock = open_clock(settings.clock)
     expiry = Expiry.by(settings, clock())
-    store, window = _opened(start, end)
+    engine, store, window = _opened(start, end)
 
     def tell(part: materializing.Window, done: bool) -> None:
         state = "done before" if done else "materializing"
         click.echo(f"{part[0]:%F} to {part[1]:%F}: {state}", err=True)
 
     with job_run(settings.database, settings.database_schema, "backfill", clock):
-        fresh = materializing.backfill(store, window, timedelta(days=chunk_days), tell, expiry)
+        fresh = materializing.backfill(
+            store,
+            window,
+            timedelta(days=chunk_days),
+            tell,
+            expiry,
+            alone=lambda: between_purges(engine),
+        )
     _print(_window(window) | {"chunks": fresh}, as_json, [f"{fresh} chunks materialized"])
 
 
@@ -196,8 +208,10 @@ def export(target: str | None, start: datetime | None, end: datetime | None, as_
     _print({"location": location, "tables": told}, as_json, [*lines, f"written to {location}"])
 
 
-def _opened(start: datetime | None, end: datetime | None) -> tuple[Any, tuple[datetime, datetime]]:
-    """Open and register the store; fill in what of the window was left out."""
+def _opened(
+    start: datetime | None, end: datetime | None
+) -> tuple[Any, Any, tuple[datetime, datetime]]:
+    """Open the warehouse and register the store; fill in what of the window was left out."""
     from feature_repo import store as feature_store
     from ingestion.materializing import built_window
     from ingestion.registering import register
@@ -205,10 +219,11 @@ def _opened(start: datetime | None, end: datetime | None) -> tuple[Any, tuple[da
     from ingestion.warehouse import open_warehouse
 
     settings = IngestionSettings()
-    built = built_window(open_warehouse(settings.database, settings.database_schema))
+    engine = open_warehouse(settings.database, settings.database_schema)
+    built = built_window(engine)
     store = feature_store.open_feature_store()
     register(store, settings.mlflow_tracking_uri)
-    return store, _chosen(start, end, built)
+    return engine, store, _chosen(start, end, built)
 
 
 def _chosen(

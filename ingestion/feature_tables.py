@@ -1,7 +1,6 @@
 """Builds the feature tables from the warehouse: whole, for some videos, or what is new of them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ from feature_repo import schemas
 from ingestion import partitions, warehouse
 from ingestion.copying import copy_in, copy_out
 from ingestion.feature_rows import performance_rows, profile_rows, track_record_rows
+from ingestion.locks import alone_at_features, between_purges
 
 Report = Callable[[str], None]
 
@@ -34,7 +34,7 @@ def build(
         Rows written by table.
     """
     written = {}
-    with _alone(engine):
+    with between_purges(engine), alone_at_features(engine):
         for name, ids, rows in _computed(engine, video_ids):
             report(name)
             written[name] = replace(engine, name, rows(), ids)
@@ -58,7 +58,7 @@ def upsert(engine: Engine, tables: Mapping[str, pa.Table]) -> dict[str, int]:
         Rows written by table.
     """
     written = {}
-    with _alone(engine):
+    with alone_at_features(engine):
         for name, rows in tables.items():
             fresh = _unsettled(engine, name, rows)
             partitions.ensure(engine, name, fresh["event_timestamp"])
@@ -120,19 +120,6 @@ def _merge(engine: Engine, name: str, rows: pa.Table) -> None:
                 f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {values}"
             )
         )
-
-
-@contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Keep other writers of the feature tables out: one could undo what another has read anew."""
-    lock = text("SELECT pg_advisory_lock(hashtext(current_schema() || ' feature tables'))")
-    unlock = text("SELECT pg_advisory_unlock(hashtext(current_schema() || ' feature tables'))")
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(lock)
-        try:
-            yield
-        finally:
-            connection.execute(unlock)
 
 
 def replace(engine: Engine, name: str, rows: pa.Table, entity_ids: Sequence[str] | None) -> int:

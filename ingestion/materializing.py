@@ -1,6 +1,7 @@
 """Offline -> online: copies the latest feature rows into Redis, and tells Feast's registry."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,7 @@ def backfill(
     chunk: timedelta,
     report: Callable[[Window, bool], None] = lambda _window, _done: None,
     expiry: Expiry | None = None,
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> int:
     """Materialize a long window chunk by chunk; chunks that were done before are passed over.
 
@@ -100,6 +102,7 @@ def backfill(
         chunk: Length of a chunk.
         report: Told each chunk, and whether it had been done before.
         expiry: Which videos are too old to be kept online.
+        alone: Keeps purges out while a chunk is copied; one that waits comes before the next.
 
     Returns:
         How many chunks were materialized now.
@@ -109,7 +112,8 @@ def backfill(
         done = _is_materialized(store, part)
         report(part, done)
         if not done:
-            materialize(store, part, expiry)
+            with alone():
+                materialize(store, part, expiry)
             fresh += 1
     return fresh
 

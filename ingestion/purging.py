@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from ingestion.errors import IngestionError
 from ingestion.landing import Landing
+from ingestion.locks import purging_alone
 from ingestion.purged_files import purge_logs, purge_parquet
 from ingestion.purged_landing import purge_landing
 from ingestion.purged_models import models_that_saw
@@ -140,14 +142,15 @@ def _pass(
     for name, directory in _directories(stores).items():
         found[name] = purge_parquet(directory, video_id, before, dry_run=dry_run)
     found["logs"] = purge_logs(stores.state_dir / "logs", video_id, before, dry_run=dry_run)
-    if stores.redis_url is not None:
-        report("Redis")
-        found["redis"] = purge_redis(stores.redis_url, affected, dry_run=dry_run)
-    # Last: a purge that is cut short is done again, and only these rows tell whose online features
-    # go. Right after Redis, which a materialization could fill again from them.
-    report("PostgreSQL")
-    channels = affected["channel_id"]
-    return found | purge_tables(stores.engine, video_id, before, channels, dry_run=dry_run)
+    with nullcontext() if dry_run else purging_alone(stores.engine):
+        if stores.redis_url is not None:
+            report("Redis")
+            found["redis"] = purge_redis(stores.redis_url, affected, dry_run=dry_run)
+        # Last: a purge that is cut short is done again, and only these rows tell whose online
+        # features go. Right after Redis, which a materialization could fill again from them.
+        report("PostgreSQL")
+        channels = affected["channel_id"]
+        return found | purge_tables(stores.engine, video_id, before, channels, dry_run=dry_run)
 
 
 def _directories(stores: Stores) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from feature_repo.online_writer import ViewLayout, write
 from ingestion.feature_tables import compute, upsert
+from ingestion.locks import between_purges
 from ingestion.online_expiry import Expiry
 from ingestion.patience import through_outages
 
@@ -111,23 +112,32 @@ class Pusher:
         if self._client is None or not self.behind:
             return
         began = monotonic()
-        video_ids, channel_ids = sorted(self._videos), sorted(self._channels)
-        tables = through_outages(lambda: compute(self._engine, video_ids, channel_ids))
-        expiry, online, is_online = self._expiry(), 0, True
-        try:
-            for name, rows in tables.items():
-                view = ViewLayout.of(name)
-                lifetimes = expiry.lifetimes(self._client, view, rows) if expiry else None
-                online += write(self._client, rows, view, lifetimes).written
-        except RedisError as error:
-            _log.warning("%d videos and channels are not online yet: %s", self.behind, error)
-            is_online = False
+        online, offline, is_online = through_outages(self._write)
         self.total.online += online
-        upserted = through_outages(lambda: upsert(self._engine, tables))
-        self.total.offline += sum(upserted.values())
+        self.total.offline += offline
         if is_online:
             self._videos, self._channels = set(), set()
         self.total.seconds += monotonic() - began
+
+    def _write(self) -> tuple[int, int, bool]:
+        """Compute and write; give the rows online and offline, and whether all of them are online.
+
+        Doing it again changes nothing.
+        """
+        assert self._client is not None
+        online, is_online = 0, True
+        with between_purges(self._engine):
+            tables = compute(self._engine, sorted(self._videos), sorted(self._channels))
+            expiry = self._expiry()
+            try:
+                for name, rows in tables.items():
+                    view = ViewLayout.of(name)
+                    lifetimes = expiry.lifetimes(self._client, view, rows) if expiry else None
+                    online += write(self._client, rows, view, lifetimes).written
+            except RedisError as error:
+                _log.warning("%d videos and channels are not online yet: %s", self.behind, error)
+                is_online = False
+            return online, sum(upsert(self._engine, tables).values()), is_online
 
     def finish(self) -> dict[str, float] | None:
         """Push what was not pushed yet; give what was, as JSON, or None for a pusher of nothing."""

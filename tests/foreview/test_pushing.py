@@ -147,7 +147,8 @@ def test_an_outage_of_postgresql_is_waited_for_wherever_it_begins(
             proxy.broken = 0
             proxy.refuse_for(0.3)
 
-        pusher = Pusher(behind, online, outage, when="at the end")
+        outages = [outage]
+        pusher = Pusher(behind, online, lambda: outages and outages.pop()(), when="at the end")
         emulator.advance(END - timedelta(days=4))
         collect_due(collecting(pusher))
         outage()  # before features are computed; the other comes before they are written

@@ -1,6 +1,8 @@
 """What registering would change and what it must not, and how features are doing."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -8,14 +10,18 @@ import pytest
 from click.testing import CliRunner
 from feast import FeatureView, Field
 from feast.types import Float64, Int64
+from redis import Redis
+from sqlalchemy import text
 
 from feature_repo import planning
 from feature_repo import store as feature_store
 from feature_repo.errors import FeaturesInUse
+from feature_repo.schemas import FEATURE_TABLES
 from feature_repo.store import feast_environment, open_feature_store
 from ingestion.feature_commands import features
 from ingestion.feature_status import read_status
 from ingestion.feature_tables import build
+from ingestion.locks import purging_alone
 from ingestion.materializing import built_window, materialize
 from ingestion.models_in_use import ModelsUnknown, services_in_use
 from ingestion.registering import register
@@ -193,3 +199,34 @@ def test_the_commands_tell_it_to_people_and_to_machines(
     assert set(json.loads(run("status", "--json").output)["views"]) == {
         "video_profile", "video_performance", "channel_track_record",
     }  # fmt: skip
+
+
+def waits_for_a_lock(engine):
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with engine.connect() as connection:
+        return connection.scalar(text(waiting)) > 0
+
+
+@pytest.mark.parametrize("command", ["materialize", "backfill"])
+def test_what_goes_is_not_brought_online_while_it_is_purged(
+    database_url, schema, online, monkeypatch, command
+):
+    engine = open_warehouse(database_url, schema)
+    store(engine, small_world("p"))
+    build(engine)
+    monkeypatch.setenv("FOREVIEW_DATABASE_URL", database_url)
+    monkeypatch.setenv("FOREVIEW_DATABASE_SCHEMA", schema)
+    monkeypatch.setenv("FOREVIEW_REDIS_URL", online)
+    with Redis.from_url(online) as client, ThreadPoolExecutor(1) as threads:
+        client.flushdb()
+        with purging_alone(engine):
+            run = threads.submit(CliRunner().invoke, features, [command])
+            while not (run.done() or waits_for_a_lock(engine)):
+                time.sleep(0.05)
+            assert client.dbsize() == 0
+            with engine.begin() as connection:
+                for name in FEATURE_TABLES:
+                    connection.execute(text(f"DELETE FROM {name}"))
+        assert run.result().exit_code == 0
+        assert client.dbsize() == 0
+    engine.dispose()

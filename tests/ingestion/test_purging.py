@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 from datetime import timedelta
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +28,7 @@ from ingestion.feature_tables import build
 from ingestion.intake import Intake, as_stored
 from ingestion.loading import load
 from ingestion.purging import PurgeIncomplete, Selection, Stores, purge
+from ingestion.pushing import Pusher
 from ingestion.replaying import replay
 from tests.ingestion.conftest import NOON, look, looks, snapshot, snapshots
 
@@ -396,3 +398,52 @@ def test_what_is_not_reached_is_named(tmp_path, monkeypatch):
     assert "store" not in told
     (near,) = purged_elsewhere.local_remotes(tmp_path)
     assert near.resolve() == (tmp_path.parent / "store").resolve()
+
+
+@contextmanager
+def _purged_meanwhile(stores):
+    """Give what begins a purge of a video; it ends at once, or at the end where it has to wait."""
+    begun = []
+
+    def begin(*_):
+        if not begun:
+            told = {"dry_run": False}
+            begun.append(Thread(target=purge, args=(stores, Selection(OLD), NOW), kwargs=told))
+            begun[0].start()
+            begun[0].join(3)
+
+    yield begin
+    begun[0].join()
+
+
+def _features_of(warehouse, video_id):
+    with warehouse.connect() as connection:
+        query = "SELECT count(*) FROM {} WHERE video_id = :video"
+        return [
+            connection.scalar(text(query.format(name)), {"video": video_id})
+            for name in ("video_profile", "video_performance")
+        ]
+
+
+def test_features_that_are_built_during_a_purge_are_not_there_after_it(
+    platform, warehouse, landing, tmp_path
+):
+    build(warehouse)
+    assert _features_of(warehouse, OLD) == [1, 1]
+    with _purged_meanwhile(Stores(warehouse, landing, None, tmp_path)) as begin:
+        build(warehouse, report=begin)
+
+    assert _features_of(warehouse, OLD) == [0, 0]
+
+
+def test_features_that_are_pushed_during_a_purge_are_nowhere_after_it(
+    platform, warehouse, landing, tmp_path, redis_url
+):
+    stores = Stores(warehouse, landing, redis_url, tmp_path)
+    with Redis.from_url(redis_url) as redis, _purged_meanwhile(stores) as begin:
+        # Asked for between the features and their writing.
+        Pusher(warehouse, redis, begin)({OLD}, set())
+
+    with Redis.from_url(redis_url) as redis:
+        assert not redis.exists(key_encoder("video_id")(OLD))
+    assert _features_of(warehouse, OLD) == [0, 0]
