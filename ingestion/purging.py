@@ -23,9 +23,22 @@ from ingestion.settings import IngestionSettings
 
 Report = Callable[[str], None]
 
+_FREE_TARGET = text("""
+    DELETE FROM collection_targets WHERE kind = 'video' AND target_id = :video
+        AND (leased_until IS NULL OR leased_until <= :now)
+""")
+_LEASED_UNTIL = text("""
+    SELECT leased_until FROM collection_targets WHERE kind = 'video' AND target_id = :video
+        AND leased_until > :now
+""")
+
 
 class PurgeIncomplete(IngestionError):
     """Something that was to be deleted is still there."""
+
+
+class VideoInHand(IngestionError):
+    """A collector is looking at the video that is to be deleted."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +122,42 @@ def purge(
 
     Raises:
         PurgeIncomplete: A second look found something; the certificate says where.
+        VideoInHand: A collector would bring the video back; nothing is deleted.
     """
     made = Certificate(str(uuid.uuid4()), now.isoformat(), chosen.as_json(), dry_run)
     made.not_reached = list(stores.not_reached)
     # Who saw it, and whose online features go, has to be known before the rows are deleted.
     made.models = models_that_saw(stores.engine, stores.state_dir, chosen.video_id, chosen.before)
     affected = affected_entities(stores.engine, chosen.video_id, chosen.before)
-    made.deleted = _pass(stores, chosen, affected, dry_run, report)
     if dry_run:
+        made.deleted = _pass(stores, chosen, affected, True, report)
         return made
+    stopped = 0 if chosen.video_id is None else _stop_collecting(stores, chosen.video_id, now)
+    made.deleted = _pass(stores, chosen, affected, False, report)
+    if stopped:
+        made.deleted["collection_targets"] += stopped
     made.remaining = _pass(stores, chosen, affected, True, report)
     _keep(stores, made)
     if any(made.remaining.values()):
         raise PurgeIncomplete(f"not all is deleted: {made.remaining}; run the purge again")
     return made
+
+
+def _stop_collecting(stores: Stores, video_id: str, now: datetime) -> int:
+    """Delete the target before all else, so that no collector takes the video; give how many.
+
+    What a collector has in hand it would write after the purge, under names that are gone.
+    """
+    asked = {"video": video_id, "now": now}
+    with stores.engine.begin() as connection:
+        deleted = connection.execute(_FREE_TARGET, asked).rowcount
+        leased_until = connection.scalar(_LEASED_UNTIL, asked)
+    if leased_until is not None:
+        raise VideoInHand(
+            f"a collector is looking at {video_id}: purge it again when that has ended, or after "
+            f"{leased_until.isoformat()} if it died"
+        )
+    return deleted
 
 
 def _pass(

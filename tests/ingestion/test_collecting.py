@@ -27,7 +27,8 @@ from ingestion.emulator.running import RunningEmulator, running_emulator
 from ingestion.emulator.world import World, synthetic_world
 from ingestion.intake import Intake
 from ingestion.landing import Landing
-from ingestion.purging import Selection, Stores, purge
+from ingestion.leasing import LEASE, Leases
+from ingestion.purging import Selection, Stores, VideoInHand, purge
 from ingestion.quota import QuotaExhausted, QuotaLedger, usage
 from ingestion.targets import UnknownTarget, listing, load_targets
 from ingestion.warehouse import read_channels, read_metadata, read_snapshots
@@ -239,6 +240,28 @@ def test_a_purged_video_is_not_found_again_unless_somebody_adds_it(
     assert not is_target()
     collector.add([newest])
     assert is_target()
+
+
+def test_a_video_is_not_purged_while_a_collector_holds_it(
+    collector: Collector, emulator: RunningEmulator, warehouse: Engine, tmp_path: Path
+) -> None:
+    collect_due(collector)
+    held = (
+        Leases(warehouse, "synthetic")
+        .due("video", emulator.now(), limit=1, until=emulator.now() + 90 * DAY)[0]
+        .target_id
+    )
+    stores = Stores(warehouse, Landing(str(tmp_path / "empty")), None, tmp_path)
+
+    def purge_it(moment: datetime) -> None:
+        purge(stores, Selection(video_id=held), moment, dry_run=False)
+
+    before = rows(warehouse)
+    with pytest.raises(VideoInHand, match=held):
+        purge_it(emulator.now())
+    assert rows(warehouse) == before
+    purge_it(emulator.now() + LEASE)
+    assert held not in {t.target_id for t in load_targets(warehouse, "synthetic")}
 
 
 def test_the_channel_of_a_handle_tracked_over_rest_is_collected_at_once(
