@@ -18,6 +18,7 @@ from sqlalchemy import Engine, text
 from feature_repo import schemas
 from feature_repo.tables_on_files import FILE, PARTITION, file_system
 from ingestion.errors import IngestionError
+from ingestion.locks import exporting_alone
 
 Window = tuple[datetime, datetime]
 Report = Callable[[str], None]
@@ -54,10 +55,11 @@ def export(
     files, root = file_system(location)
     days = whole_days(window)
     try:
-        return {
-            name: _export_table(engine, files, f"{root}/{name}", name, days, report)
-            for name in schemas.FEATURE_TABLES
-        }
+        with exporting_alone(engine):
+            return {
+                name: _export_table(engine, files, f"{root}/{name}", name, days, report)
+                for name in schemas.FEATURE_TABLES
+            }
     except OSError as error:
         raise ExportFailed(f"{location} cannot be written: {error}") from error
 

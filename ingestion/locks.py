@@ -14,6 +14,13 @@ def alone_at_features(engine: Engine) -> Iterator[None]:
 
 
 @contextmanager
+def exporting_alone(engine: Engine) -> Iterator[None]:
+    """Wait for another export: both would write one file before it is put in its place."""
+    with _held(engine, "export", ""):
+        yield
+
+
+@contextmanager
 def between_purges(engine: Engine) -> Iterator[None]:
     """Keep purges out from before features are read until they are written, beside others."""
     with _held(engine, "purge", "_shared"):

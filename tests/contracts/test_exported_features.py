@@ -6,6 +6,7 @@ import importlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import boto3
 import pandas as pd
@@ -187,6 +188,25 @@ def test_a_day_that_lost_its_rows_leaves_the_export(built, warehouse, tmp_path):
     assert not gone.exists()
     build(warehouse)
     assert kept > 0
+
+
+def test_two_exports_take_turns_and_never_write_one_file_at_once(built, warehouse, tmp_path):
+    window, second = built_window(warehouse), []
+
+    def begin_another(_):
+        if not second:
+            told = (warehouse, str(tmp_path), window)
+            second.append(Thread(target=export, args=told))
+            second[0].start()
+            second[0].join(5)
+            assert second[0].is_alive()
+
+    try:
+        first = export(warehouse, str(tmp_path), window, begin_another)
+    finally:
+        second[0].join()
+    assert first == export(warehouse, str(tmp_path), window)
+    assert list(tmp_path.rglob("*.partial")) == []
 
 
 def test_a_window_is_widened_to_whole_days():
