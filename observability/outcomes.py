@@ -117,9 +117,10 @@ _SINCE = """
     ORDER BY started_at DESC LIMIT 1
 """
 _BEGINNING = datetime(2005, 1, 1, tzinfo=UTC)
+# In one order for all runs: of two at once, each could wait for a row of the other.
 _UPSERT = f"""
     INSERT INTO forecast_outcomes ({", ".join(COLUMNS)})
-    SELECT {", ".join(COLUMNS)} FROM judged
+    SELECT {", ".join(COLUMNS)} FROM judged ORDER BY forecast_id, metric, horizon_days
     ON CONFLICT (forecast_id, metric, horizon_days) DO UPDATE SET {
     ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[COLUMNS.index("status") :])
 }

@@ -1,5 +1,6 @@
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,8 +12,8 @@ from sqlalchemy import Engine, text
 
 from feature_repo.clock import fixed_clock
 from observability import pipeline
-from observability.database import Connection
-from observability.outcomes import judge_due, refresh_scorecard
+from observability.database import Connection, connected
+from observability.outcomes import COLUMNS, _write, judge_due, refresh_scorecard
 from tests.worlds import DAY, HOUR, NOON, snapshot, store, version, world
 
 Log = Callable[..., UUID]
@@ -55,6 +56,28 @@ def test_a_forecast_meets_the_truth_when_its_horizon_closes(
     assert (found["status"], found["observed_count"]) == ("scored", 8000.0)
     assert (found["tier"], found["format"], found["current_count"]) == ("1e3", "long", 1000)
     assert (found["is_covered"], found["is_late"], found["due_at"]) == (False, False, DUE)
+
+
+def test_two_runs_that_find_forecasts_in_other_orders_do_not_lock_each_other_out(
+    database_url: str, schema: str
+) -> None:
+    known = {
+        "metric": "views", "horizon_days": 1, "world": "real", "situation": "published",
+        "model_version": "1", "model_digest": "d", "video_id": "v", "channel_id": "c",
+        "tier": "1e3", "format": "short", "as_of": NOON, "due_at": DUE, "current_count": 1,
+        "p10": 1, "p50": 2, "p90": 3, "is_degraded": False, "status": "waiting", "scored_at": NOON,
+    }  # fmt: skip
+    rows = [
+        tuple((known | {"forecast_id": UUID(int=number)}).get(name) for name in COLUMNS)
+        for number in range(20_000)
+    ]
+
+    def write(order: int) -> None:
+        with connected(database_url, schema) as connection:
+            _write(connection, rows[::order])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, (1, -1)))
 
 
 def test_judging_again_changes_nothing(
