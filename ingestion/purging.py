@@ -23,8 +23,8 @@ from ingestion.settings import IngestionSettings
 
 Report = Callable[[str], None]
 
-_FREE_TARGET = text("""
-    DELETE FROM collection_targets WHERE kind = 'video' AND target_id = :video
+_GIVE_UP = text("""
+    UPDATE collection_targets SET gone_at = :now WHERE kind = 'video' AND target_id = :video
         AND (leased_until IS NULL OR leased_until <= :now)
 """)
 _LEASED_UNTIL = text("""
@@ -132,10 +132,9 @@ def purge(
     if dry_run:
         made.deleted = _pass(stores, chosen, affected, True, report)
         return made
-    stopped = 0 if chosen.video_id is None else _stop_collecting(stores, chosen.video_id, now)
+    if chosen.video_id is not None:
+        _stop_collecting(stores, chosen.video_id, now)
     made.deleted = _pass(stores, chosen, affected, False, report)
-    if stopped:
-        made.deleted["collection_targets"] += stopped
     made.remaining = _pass(stores, chosen, affected, True, report)
     _keep(stores, made)
     if any(made.remaining.values()):
@@ -143,21 +142,20 @@ def purge(
     return made
 
 
-def _stop_collecting(stores: Stores, video_id: str, now: datetime) -> int:
-    """Delete the target before all else, so that no collector takes the video; give how many.
+def _stop_collecting(stores: Stores, video_id: str, now: datetime) -> None:
+    """Give the target up before all else, so that no collector takes the video, or finds it anew.
 
     What a collector has in hand it would write after the purge, under names that are gone.
     """
     asked = {"video": video_id, "now": now}
     with stores.engine.begin() as connection:
-        deleted = connection.execute(_FREE_TARGET, asked).rowcount
+        connection.execute(_GIVE_UP, asked)
         leased_until = connection.scalar(_LEASED_UNTIL, asked)
     if leased_until is not None:
         raise VideoInHand(
             f"a collector is looking at {video_id}: purge it again when that has ended, or after "
             f"{leased_until.isoformat()} if it died"
         )
-    return deleted
 
 
 def _pass(
