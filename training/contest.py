@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from feature_repo.bundle import MODEL_FILE, Contract, Intervals, read_contract, read_intervals
@@ -50,13 +51,25 @@ def compare(bundle: Path, champion: Path, asked: TrainingSet, seed: int) -> Verd
     Args:
         bundle: Directory of the challenger's.
         champion: Directory of the champion's.
-        asked: Questions and labels that neither was fitted on.
+        asked: Questions and labels that the challenger was not fitted on; those asked before the
+            champion had learnt all it knows are left out.
         seed: Of the bootstrap.
     """
-    if not set(read_contract(champion).columns) <= set(asked.columns):
+    contract = read_contract(champion)
+    if not set(contract.columns) <= set(asked.columns):
         return Verdict(True, "the champion reads features that no longer exist")
+    # Where older history was loaded since, the test begins earlier than the champion's did.
+    row = asked.labels["row"].to_numpy()
+    asked_at = pd.DatetimeIndex(asked.rows["event_timestamp"])[row]
+    asked = asked.where(np.asarray(asked_at >= pd.Timestamp(contract.trained_until)))
     truth = asked.truth("views")
     known = ~np.isnan(truth)
+    if not known.any():
+        return Verdict(
+            False,
+            "not shown to be better: the test asks nothing after "
+            f"{contract.trained_until}, until when the champion has learnt",
+        )
     channels = asked.rows["channel_id"].to_numpy()[asked.labels["row"].to_numpy()]
     return promotion.against_champion(
         (_median_views(bundle, asked) - truth)[known],

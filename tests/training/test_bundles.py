@@ -28,20 +28,20 @@ from training.onnx_export import predict_growth
 
 FACTS = {
     "world": "synthetic",
-    "trained_until": "2026-01-15T12:00:00+00:00",
+    "trained_until": "2025-10-01T12:00:00+00:00",  # before all that is asked
     "seed": 1,
 }
 AS_OF = 1_768_478_400.0
 
 
-def written(directory, labels=2_000):
-    """Fit, calibrate and write a bundle of drawn data."""
+def written(directory, labels=2_000, **more):
+    """Fit, calibrate and write a bundle of drawn data; more facts override."""
     seen, held_out, params = grown(labels, 1), grown(2_000, 2), few_trees()
     boosters = fit_lightgbm(seen, params)
     predicted = {metric: predict(boosters[metric], held_out) for metric in METRICS}
     intervals = calibrate(held_out, predicted, params.intervals.min_labels)
     card = model_card(FACTS, seen, [])
-    contract = write_bundle(directory, boosters, intervals, seen, FACTS, card)
+    contract = write_bundle(directory, boosters, intervals, seen, FACTS | more, card)
     return seen, contract
 
 
@@ -75,6 +75,20 @@ def test_a_bundle_replaces_one_that_learnt_less_but_not_its_equal(made, tmp_path
     assert better.promote, better.reason
     equal = compare(made[0], made[0], asked, seed=0)
     assert not equal.promote, equal.reason
+
+
+def test_a_champion_is_not_judged_by_questions_from_before_it_had_learnt_all(made, tmp_path):
+    """It may know the answers: the test of a record that grew backwards begins earlier."""
+    asked = grown(2_000, 3)
+    middle = asked.rows["event_timestamp"].iloc[999]
+    written(tmp_path / "later", labels=100, trained_until=middle.isoformat())
+    found = compare(made[0], tmp_path / "later", asked, seed=0)
+    assert found.promote, found.reason
+    assert "on the same 4,000 rows" in found.reason  # of 8,000
+    written(tmp_path / "last", labels=100, trained_until="2026-01-16T00:00:00+00:00")
+    found = compare(made[0], tmp_path / "last", asked, seed=0)
+    assert not found.promote
+    assert "asks nothing after 2026-01-16" in found.reason
 
 
 @pytest.mark.parametrize("part", bundle.DIGESTED_FILES)

@@ -31,7 +31,7 @@ def made(directory, trees, world):
     params = params.model_copy(update={"lightgbm": params.lightgbm | {"n_estimators": trees}})
     boosters = fit_lightgbm(seen, params)
     intervals = calibrate(seen, {m: predict(b, seen) for m, b in boosters.items()}, 20)
-    facts = {"world": world, "trained_until": "2026-01-15T12:00:00+00:00", "seed": 1}
+    facts = {"world": world, "trained_until": "2025-12-01T12:00:00+00:00", "seed": 1}
     return write_bundle(directory, boosters, intervals, seen, facts, "# A card"), (
         boosters, intervals,
     )  # fmt: skip
