@@ -79,11 +79,14 @@ DRAFT_BASELINES = {"channel_median": channel_median, "shrunk_channel_mean": shru
 
 
 def prior_videos(values: "pd.Series[float]", channels: NDArray[np.object_]) -> float:
-    """Give how many videos the prior weighs: variance within by variance between channels."""
+    """Give how many videos the prior weighs: variance within by variance between channels.
+
+    One, where fewer than two channels have the two videos that variances take.
+    """
     by_channel = values.groupby(channels)
     n, mean = by_channel.count(), by_channel.mean()
     many = n >= 2
-    if not many.any():
+    if many.sum() < 2:
         return 1.0
     within = float((by_channel.var() * (n - 1))[many].sum() / (n - 1)[many].sum())
     between = max(float(mean[many].var()) - within * float((1 / n[many]).mean()), 1e-6)

@@ -65,7 +65,9 @@ def behaves(findings: Sequence[Finding]) -> Verdict:
 
 
 def coverage_holds(coverage: float) -> Verdict:
-    """Refuse a model whose 80 % interval does not hold on the test rows."""
+    """Refuse a model whose 80 % interval does not hold on the test rows; NaN: there are none."""
+    if np.isnan(coverage):
+        return Verdict(False, "nothing in its test tells whether its 80 % interval holds")
     if abs(coverage - 0.8) <= COVERAGE_TOLERANCE:
         return Verdict(True, f"its 80 % interval held {coverage:.1%} of the time")
     return Verdict(False, f"its 80 % interval held {coverage:.1%} of the time, too far from 80 %")

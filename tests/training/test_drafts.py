@@ -10,7 +10,12 @@ from ingestion.feature_rows import profile_rows
 from tests.training.records import DAY, START, snapshots
 from tests.worlds import NOON, version, world
 from training.dataset import TrainingSet, videos_of
-from training.draft_baselines import ChannelHistory, channel_median, prior_videos
+from training.draft_baselines import (
+    ChannelHistory,
+    channel_median,
+    prior_videos,
+    shrunk_channel_mean,
+)
 from training.draft_rows import draft_protocol_rows, draft_training_rows
 from training.params import EntityRowParams
 
@@ -102,3 +107,20 @@ def test_the_prior_weighs_the_variance_within_by_that_between():
     channel = np.repeat(np.arange(400), 10)
     values = random.normal(0, 1, 400)[channel] + random.normal(0, 2, 4_000)
     assert prior_videos(pd.Series(values), channel) == pytest.approx(4.0, rel=0.25)
+
+
+def test_of_a_single_channel_the_usual_is_known_all_the_same():
+    """What one baseline cannot answer is left out of the scores of all."""
+    for channels in (["a"] * 4, ["a", "a", "a", "b"]):
+        rows = pd.DataFrame(
+            {"channel_id": channels, "event_timestamp": [START + DAY * d for d in (0, 2, 4, 6)]}
+        )
+        labels = pd.DataFrame(
+            {"row": range(4), "horizon_days": np.nan, "views": [3.0, 5.0, 4.0, 1.0]}
+        )
+        labels["observed_at"] = rows["event_timestamp"] + DAY
+        record = TrainingSet(np.zeros((4, 0), np.float32), (), rows, labels, {}, "draft")
+        history = ChannelHistory(record, "views")
+        found = shrunk_channel_mean(record, history, "views")(record)
+        # The mean of all weighs as one video.
+        np.testing.assert_allclose(found[:3], [3.25, 3.125, 3.75])

@@ -51,6 +51,12 @@ def test_an_interval_that_does_not_hold_is_refused(coverage, holds):
     assert coverage_holds(coverage).promote is holds
 
 
+def test_where_nothing_was_tested_no_coverage_is_told():
+    verdict = coverage_holds(float("nan"))
+    assert not verdict.promote
+    assert "nan" not in verdict.reason
+
+
 def test_scores_are_those_worked_out_by_hand():
     asked = training_set([10, 10, 10], [1, 1, 1], [0.1, 0.2, 0.6])
     median = {m: np.array([3.1, 3.3, 3.6]) for m in METRICS}
