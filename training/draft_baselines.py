@@ -94,7 +94,9 @@ def prior_videos(values: "pd.Series[float]", channels: NDArray[np.object_]) -> f
 
 
 def _first_sights(record: TrainingSet) -> pd.DataFrame:
-    return record.labels[record.labels["horizon_days"].isna()]
+    """Give the labels at first sight; all, where looks are too far apart for any to be one."""
+    first = record.labels["horizon_days"].isna()
+    return record.labels[first] if first.any() else record.labels
 
 
 def _moments(times: "pd.Series[pd.Timestamp]") -> pd.DatetimeIndex:

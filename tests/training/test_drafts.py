@@ -124,3 +124,15 @@ def test_of_a_single_channel_the_usual_is_known_all_the_same():
         found = shrunk_channel_mean(record, history, "views")(record)
         # The mean of all weighs as one video.
         np.testing.assert_allclose(found[:3], [3.25, 3.125, 3.75])
+
+
+def test_where_every_first_look_is_left_censored_all_looks_say_what_is_usual():
+    seldom = snapshots([("old", 2.0, 9.0), ("old", 4.0, 99.0), ("new", 6.0, 999.0)])
+    asked = draft_protocol_rows(seldom, PUBLISHED, (3, 5))
+    assert not asked.labels["horizon_days"].isna().any()
+    labels = asked.labels.assign(views=np.log10(1 + asked.labels["views"]))
+    record = TrainingSet(np.zeros((2, 0), np.float32), (), asked.rows, labels, {}, "draft")
+    history = ChannelHistory(record, "views")
+    assert len(labels) > 0
+    for baseline in (channel_median, shrunk_channel_mean):
+        assert not np.isnan(baseline(record, history, "views")(record)).any()
