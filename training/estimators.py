@@ -70,7 +70,13 @@ def _binned(
     return lgb.Dataset(
         matrix,
         feature_name=[*columns, HORIZON_COLUMN],
-        params={"max_bin": settings.get("max_bin", 255), "verbosity": -1},
+        params={
+            "max_bin": settings.get("max_bin", 255),
+            # Columns that cannot be parted into leaves of so many are left out here, so that trees
+            # with smaller leaves are refused later.
+            "min_child_samples": min(settings.get("min_child_samples", 20), 20),
+            "verbosity": -1,
+        },
     ).construct()
 
 

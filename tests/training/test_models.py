@@ -107,3 +107,9 @@ def test_two_fits_on_the_same_data_give_the_same_file(boosters, seen, params, tm
     write_onnx(boosters, tmp_path / "first.onnx")
     write_onnx(fit_lightgbm(seen, params), tmp_path / "second.onnx")
     assert file_digest(tmp_path / "first.onnx") == file_digest(tmp_path / "second.onnx")
+
+
+def test_trees_may_have_smaller_leaves_than_the_librarys(seen, params):
+    small = params.lightgbm | {"min_child_samples": 5, "num_leaves": 63}
+    booster = fit_one(seen, "views", params.model_copy(update={"lightgbm": small}))
+    assert booster.trees_to_dataframe()["count"].min() < 20
