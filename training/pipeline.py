@@ -162,6 +162,9 @@ def _require_enough(everything: TrainingSet, split: Split, params: Params) -> No
     least = params.intervals.min_labels
     require(everything.situation, "fit", int(split.fit.sum()), least)
     require(everything.situation, "calibrate", int(split.calibration.sum()), least)
+    for metric in METRICS:  # every video may hide its likes, or have its comments off
+        known = int((split.fit & everything.labels[metric].notna().to_numpy()).sum())
+        require(f"{everything.situation}, {metric}", "fit", known, least)
 
 
 def held_out(asked: Questions, at: Borders) -> TrainingSet:

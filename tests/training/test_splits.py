@@ -1,13 +1,16 @@
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.records import DAY, START, snapshots
+from tests.training.sets import NOON, few_trees, grown
 from training.dataset import Record
 from training.errors import TooLittleData
 from training.params import SplitParams, read_params
-from training.pipeline import protocol_borders, training_borders
+from training.pipeline import fit, protocol_borders, training_borders
+from training.questions import Questions
 from training.settings import TrainingSettings
 from training.splits import borders, by_time, require
 
@@ -54,3 +57,12 @@ def test_the_protocol_holds_back_its_fifth_whatever_a_training_does():
 def test_too_few_labels_are_refused_with_the_way_out():
     with pytest.raises(TooLittleData, match="draft: only 3 labels to calibrate with"):
         require("draft", "calibrate", 3, 500)
+
+
+def test_a_metric_that_every_video_hides_is_refused_by_its_name():
+    seen = grown(600, 1)
+    hidden = seen._replace(labels=seen.labels.assign(likes=np.nan))
+    shares = SplitParams(test_share=0.1, calibration_share=0.5)
+    at = borders(NOON - 25 * DAY, NOON + 30 * DAY, shares)
+    with pytest.raises(TooLittleData, match="published, likes: only 0 labels to fit with"):
+        fit(Questions(hidden, hidden), at, few_trees())
