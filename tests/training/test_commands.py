@@ -2,8 +2,10 @@
 
 import json
 import secrets
+from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests.training.sets import few_trees, grown
@@ -12,9 +14,10 @@ from training.commands import promote
 from training.errors import InvalidParameters, RegistryUnavailable, TrainingError
 from training.estimators import fit_lightgbm, predict
 from training.intervals import calibrate
-from training.params import read_params
+from training.params import Params, read_params
 from training.registry import Registry
 
+ROOT = Path(__file__).parents[2]
 MODEL = "foreview-published-synthetic"
 
 
@@ -99,3 +102,14 @@ def test_wrong_parameters_are_refused_with_their_place(text, place, tmp_path):
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(InvalidParameters, match=place):
         read_params(tmp_path / "params.yaml")
+
+
+def test_every_parameter_is_one_that_a_stage_of_dvc_runs_again_for():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    named = {
+        name
+        for stage in stages.values()
+        for files in stage.get("params", [])
+        for name in files["training/params.yaml"]
+    }
+    assert named == set(Params.model_fields)
