@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.rows import DictRow, dict_row
 
+from feature_repo.segments import view_definition
 from feature_repo.targets import MAX_HORIZON_DAYS
 from observability.database import Connection
 from observability.scoring import (
@@ -86,9 +87,11 @@ _COUNT = """CASE due.metric WHEN 'views' THEN view_count WHEN 'likes' THEN like_
 _BEFORE = _LOOK.format(count=_COUNT, when="look.observed_at <= due.due_at", order="DESC")
 _AFTER = _LOOK.format(count=_COUNT, when="look.observed_at >= due.due_at", order="ASC")
 # The observation that the forecast started from: what a view was then, and the video's format. A
-# draft started from none: the last one before the truth tells.
+# draft started from none: the last one before the truth tells. Where it is no longer kept, which a
+# purge comes to before the receipt, the first one that is tells the format.
 _CIRCUMSTANCES = f"""
-    SELECT due.*, coalesce(start.format, 'unknown') AS format, start.view_definition AS definition,
+    SELECT due.*, coalesce(start.format, kept.format, 'unknown') AS format,
+        start.view_definition AS definition,
         before.count AS before_count, before.observed_at AS before_observed_at,
         before.ingested_at AS before_ingested_at, before.view_definition AS before_definition,
         after.count AS after_count, after.observed_at AS after_observed_at,
@@ -104,6 +107,9 @@ _CIRCUMSTANCES = f"""
         WHERE look.video_id = due.video_id AND look.observed_at <=
             CASE due.situation WHEN 'draft' THEN due.due_at ELSE due.as_of END
         ORDER BY observed_at DESC, ingested_at DESC LIMIT 1) AS start ON true
+    LEFT JOIN LATERAL (SELECT format FROM video_snapshots AS look
+        WHERE start.format IS NULL AND look.video_id = due.video_id
+        ORDER BY observed_at, ingested_at DESC LIMIT 1) AS kept ON true
     LEFT JOIN LATERAL ({_BEFORE}) AS before ON true
     LEFT JOIN LATERAL ({_AFTER}) AS after ON true
 """
@@ -176,7 +182,7 @@ def _judged(row: DictRow, now: datetime) -> tuple[Any, ...]:
         Circumstances(
             row["due_at"],
             row["published_at"],
-            row["definition"],
+            row["definition"] or view_definition(row["format"], row["as_of"]),
             _look(row, "before"),
             _look(row, "after"),
             row["was_seen_after"],

@@ -152,6 +152,20 @@ def test_a_view_that_is_counted_anew_gives_no_truth(
     assert judge_due(database, DUE + DAY) == {"view_definition_changed": 1}
 
 
+def test_a_truth_is_found_though_the_look_that_the_forecast_started_from_was_purged(
+    warehouse: Engine, database: Connection, log_forecast: Log
+) -> None:
+    """It is older than the receipt. What a view was then goes by the format and the moment."""
+    for video_id, definition in (("same", "views_1"), ("anew", "views_3")):
+        kept = looks_at(
+            video_id, *range(6, 200, 6),
+            views=lambda hour: round(1000 + hour), view_definition=definition,
+        )  # fmt: skip
+        store(warehouse, world([version(video_id, NOON - 6 * HOUR, "UC-1")], kept))
+        log_forecast(video_id, NOON, (7, 1100, 1168, 1200))
+    assert judge_due(database, DUE + DAY) == {"scored": 1, "view_definition_changed": 1}
+
+
 def test_a_draft_meets_what_became_of_the_video_that_it_turned_into(
     warehouse: Engine, database: Connection, log_forecast: Log
 ) -> None:
