@@ -45,8 +45,14 @@ def against_champion(
     if len(gain) < LEAST_CHANNELS:
         return Verdict(False, "not shown to be better: all rows compared are of one channel")
     drawn = np.random.default_rng(seed).integers(len(gain), size=(RESAMPLES, len(gain)))
-    share = gain[drawn].sum(axis=1) / base[drawn].sum(axis=1)
-    low, high = np.quantile(share, [1 - CONFIDENCE, CONFIDENCE])
+    # Of channels whose views stand still a champion may be exactly right: nothing to gain there.
+    if not base.any():
+        return Verdict(False, "not shown to be better: the champion is exactly right everywhere")
+    gained, missed = gain[drawn].sum(axis=1), base[drawn].sum(axis=1)
+    nothing = np.where(gained < 0, -np.inf, 0.0)
+    share = np.divide(gained, missed, out=nothing, where=missed > 0)
+    low = np.quantile(share, 1 - CONFIDENCE, method="lower")
+    high = np.quantile(share, CONFIDENCE, method="higher")
     measured = (
         f"squared error {gain.sum() / base.sum():+.1%} below the champion's on the same "
         f"{len(channels):,} rows ({CONFIDENCE:.0%} between {low:+.1%} and {high:+.1%})"

@@ -44,6 +44,18 @@ def test_one_channel_shows_nothing_however_much_better():
     assert "one channel" in verdict.reason
 
 
+def test_channels_that_stand_still_hide_no_gain_on_the_others():
+    """Draws of these alone divide nothing by nothing."""
+    channels = np.array([f"UC-{i % 6}" for i in range(600)], dtype=object)
+    still = np.isin(channels, ["UC-0", "UC-1", "UC-2"])
+    better, worse = (np.where(still, 0.0, errors(scale, 1)[:600]) for scale in (0.1, 0.2))
+    assert against_champion(better, worse, channels, seed=0).promote
+    for champion in (better, np.zeros(600)):
+        verdict = against_champion(worse, champion, channels, seed=0)
+        assert not verdict.promote
+        assert "nan" not in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("coverage", "holds"), [(0.8, True), (0.77, True), (0.7, False), (0.9, False)]
 )
