@@ -11,7 +11,7 @@ from training.behaviour import Finding
 FloatArray = NDArray[np.float64]
 
 RESAMPLES = 1_000
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # that the gain is above the lower end, and as much that it is below the upper
 COVERAGE_TOLERANCE = 0.05
 LEAST_CHANNELS = 2
 
@@ -55,7 +55,7 @@ def against_champion(
     high = np.quantile(share, CONFIDENCE, method="higher")
     measured = (
         f"squared error {gain.sum() / base.sum():+.1%} below the champion's on the same "
-        f"{len(channels):,} rows ({CONFIDENCE:.0%} between {low:+.1%} and {high:+.1%})"
+        f"{len(channels):,} rows ({2 * CONFIDENCE - 1:.0%} between {low:+.1%} and {high:+.1%})"
     )
     if low > 0:
         return Verdict(True, f"better: {measured}")

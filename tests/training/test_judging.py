@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,18 @@ def test_a_clearly_better_challenger_is_promoted():
 @pytest.mark.parametrize("scale", [0.1, 0.2])
 def test_an_equal_or_worse_challenger_is_not(scale):
     assert not against_champion(errors(scale, 1), errors(0.1, 1), CHANNELS, seed=0).promote
+
+
+def test_the_interval_of_a_gain_holds_as_many_draws_as_it_says():
+    challenger, champion = errors(0.1, 1), errors(0.2, 2)
+    told = against_champion(challenger, champion, CHANNELS, seed=0).reason
+    sides = np.stack([champion**2 - challenger**2, champion**2])
+    of_channel = sides.reshape(2, -1, 50).sum(axis=1)
+    gained, missed = of_channel[:, np.random.default_rng(7).integers(50, size=(20_000, 50))].sum(2)
+    low, high = np.quantile(gained / missed, [0.05, 0.95])
+    stated = re.search(r"\(90% between (.+)% and (.+)%\)", told)
+    assert stated, told
+    assert list(map(float, stated.groups())) == pytest.approx([100 * low, 100 * high], abs=0.5)
 
 
 def test_being_better_on_one_channel_only_is_not_enough():
