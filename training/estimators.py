@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from feature_repo.targets import AGE_SCALE_COLUMNS, METRICS, age_scale
 from training.dataset import TrainingSet, names
+from training.errors import InvalidParameters
 from training.params import Params
 
 HORIZON_COLUMN = "horizon_days"
@@ -101,7 +102,11 @@ def _fitted(
     if weight is not None:
         part.set_weight(weight[known] / np.mean(weight[known]))
     given = {name: value for name, value in settings.items() if name != "n_estimators"}
-    return lgb.train(given, part, num_boost_round=settings["n_estimators"])
+    try:
+        return lgb.train(given, part, num_boost_round=settings["n_estimators"])
+    except lgb.basic.LightGBMError as error:
+        told = str(error).strip()
+        raise InvalidParameters(f"LightGBM refuses the parameters of the trees: {told}") from error
 
 
 def scale_of(columns: Sequence[str], matrix: NDArray[np.float32]) -> FloatArray | None:

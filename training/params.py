@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from training.errors import InvalidParameters
+
+# Of the trees' parameters, what searches and other families start from; LightGBM reads the rest.
+READ_OF_TREES = ("n_estimators", "learning_rate", "num_leaves")
 
 
 class _Section(BaseModel):
@@ -72,6 +75,14 @@ class Params(_Section):
     growth_power: float = Field(ge=0)
     lightgbm: dict[str, Any]
     draft: dict[str, Any]
+
+    @field_validator("lightgbm")
+    @classmethod
+    def _states_what_is_read(cls, trees: dict[str, Any]) -> dict[str, Any]:
+        missing = [name for name in READ_OF_TREES if name not in trees]
+        if missing:
+            raise ValueError(f"{', '.join(missing)} missing")
+        return trees
 
     def trees(self, situation: str) -> dict[str, Any]:
         """Give the parameters of the trees of a situation: a draft's override the others."""

@@ -95,6 +95,7 @@ def test_without_a_registry_nothing_is_promoted(monkeypatch):
         ("seed: [", "line 1"),
         ("seed: 1\nsplits: {}", "; splits: Extra inputs are not permitted$"),
         ("split: {test_share: 2}", "; split.test_share: Input should be less than 1; "),
+        ("lightgbm: {num_leaves: 9}", "lightgbm: .*n_estimators, learning_rate missing; "),
         ("- 1", "file: Input should be a valid dictionary"),
     ],
 )

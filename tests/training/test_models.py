@@ -6,6 +6,7 @@ from feature_repo.bundle import file_digest
 from tests.training.records import training_set
 from tests.training.sets import few_trees, grown
 from training.dataset import names
+from training.errors import InvalidParameters
 from training.estimators import fit_lightgbm, fit_one, predict, scale_of
 from training.onnx_export import ExportDiffers, check_equal, write_onnx
 from training.params import read_params
@@ -113,3 +114,9 @@ def test_trees_may_have_smaller_leaves_than_the_librarys(seen, params):
     small = params.lightgbm | {"min_child_samples": 5, "num_leaves": 63}
     booster = fit_one(seen, "views", params.model_copy(update={"lightgbm": small}))
     assert booster.trees_to_dataframe()["count"].min() < 20
+
+
+def test_trees_that_cannot_be_are_refused_as_wrong_parameters(seen, params):
+    wrong = params.model_copy(update={"lightgbm": params.lightgbm | {"num_leaves": 1}})
+    with pytest.raises(InvalidParameters, match="num_leaves"):
+        fit_one(seen, "views", wrong)
