@@ -52,10 +52,14 @@ def search(
         study_name=f"foreview-{everything.situation}-{everything.digest()[:12]}-{asked[:12]}",
         storage=storage,
         load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(seed=params.seed, n_startup_trials=STARTUP_TRIALS),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS // 2),
     )
-    if not study.get_trials(deepcopy=False):
+    begun = len(study.get_trials(deepcopy=False))
+    # Another seed for whoever goes on or joins in: the same would draw the same trials again.
+    study.sampler = optuna.samplers.TPESampler(
+        seed=params.seed + begun, n_startup_trials=STARTUP_TRIALS
+    )
+    if not begun:
         study.enqueue_trial(_start(params, everything.situation))
     parts = list(folds(everything, params.seed))
     if not parts:

@@ -1,6 +1,7 @@
 import secrets
 
 import numpy as np
+import optuna
 import pytest
 
 from tests.training.sets import few_trees, grown
@@ -69,6 +70,18 @@ def test_a_study_goes_on_where_another_worker_left_it(learnable, storage):
     assert {"num_leaves", "learning_rate"} <= found.keys()
     search(learnable, few_trees(), storage, 3, None, told.append)
     assert len(told) > before
+
+
+def test_who_goes_on_with_a_study_tries_nothing_that_was_tried(learnable, storage):
+    for trials in (3, 5):
+        search(learnable, few_trees(), storage, trials, None)
+    (study,) = optuna.get_all_study_summaries(storage)
+    drawn = [
+        trial.params
+        for trial in optuna.load_study(study_name=study.study_name, storage=storage).trials
+    ]
+    assert len(drawn) >= 5
+    assert len({tuple(one.values()) for one in drawn}) == len(drawn)
 
 
 def test_other_parameters_are_searched_for_in_a_study_of_their_own(learnable, storage):
