@@ -22,6 +22,9 @@ class RegistryUnreachable(ServingError):
     """The model registry does not answer."""
 
 
+FAULT = "This is a fault of ours; it is in the server's log"
+
+
 class Problem(ServingError):
     """An error with a stable code, told to the client as problem details."""
 

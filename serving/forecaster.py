@@ -1,6 +1,7 @@
 """The use case: video ids and a question -> stored features -> model -> forecasts, logged."""
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from feature_repo.online_layout import LayoutError
 from feature_repo.segments import TIERS
 from serving.answers import Basis, Circumstances, answer, basis
 from serving.champion import Champion
 from serving.coalescing import Coalescer
 from serving.counts_told import counts_told, metric_answers
 from serving.errors import (
+    FAULT,
     FeaturesIncomplete,
     FeaturesUnavailable,
     InvalidVideoId,
@@ -40,6 +43,8 @@ from serving.video_ids import is_video_id
 
 Outcome = ForecastRecord | Problem
 Found = StoredVector | Problem
+
+_log = logging.getLogger(__name__)
 
 _ROWS_ON_THE_LOOP = 64
 _ANSWERS_AT_ONCE = 50
@@ -197,13 +202,23 @@ class Forecaster:
 
     async def _read(self, plan: ReadPlan, video_ids: list[str]) -> list[Found]:
         try:
-            read = await self.features.read(plan, video_ids)
+            read = await self._rows(plan, video_ids)
         finally:
             await self._coalescer.has_read()
         return [
             self._unknown(video_id) if vector is None else vector
             for video_id, vector in zip(video_ids, read, strict=True)
         ]
+
+    async def _rows(self, plan: ReadPlan, video_ids: list[str]) -> list[Found | None]:
+        """Read rows together; where one of them is none, each by itself, so that it fails alone."""
+        try:
+            return [*await self.features.read(plan, video_ids)]
+        except LayoutError:
+            if len(video_ids) > 1:
+                return [row for one in video_ids for row in await self._rows(plan, [one])]
+            _log.exception("what the online store holds of %s is no row", video_ids[0])
+            return [Problem(FAULT)]
 
     def _unknown(self, video_id: str) -> UnknownVideo:
         self._recent.forget(video_id)

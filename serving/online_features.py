@@ -291,7 +291,12 @@ class RedisOnlineFeatures:
 
     async def _replies(self, keys: Sequence[bytes], deadline: float) -> list[bytes]:
         left, commands = max(deadline - perf_counter(), 0.001), list(map(read_command, keys))
-        return await self._servers.execute(keys, commands, left)
+        try:
+            return await self._servers.execute(keys, commands, left)
+        except RedisAway as error:
+            if str(error).startswith("WRONGTYPE"):  # of one key; the server is well
+                raise layout.LayoutError(str(error)) from error
+            raise
 
 
 def _channels(

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from serving.errors import InvalidRequest, InvalidVideoId, Problem
+from serving.errors import FAULT, InvalidRequest, InvalidVideoId, Problem
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -72,4 +72,4 @@ def unexpected(scope: Scope, error: Exception) -> Response:
     _log.error("%s %s failed", method, path, exc_info=error)
     if path.startswith("/v1/"):
         scope["state"]["metrics"].count_forecasts(["internal_error"])
-    return response(Problem("This is a fault of ours; it is in the server's log"))
+    return response(Problem(FAULT))

@@ -48,6 +48,12 @@ class Store:
         self._redis.hset(key, mapping=fields)
         self._keys.append(key)
 
+    def put_list(self, join_key: str, entity_id: str) -> None:
+        """Put what is no row where one belongs."""
+        key = layout.key_encoder(join_key)(entity_id)
+        self._redis.rpush(key, "no row")
+        self._keys.append(key)
+
     def put_video(self, video_id: str, channel_id: str, world: str, **overrides) -> None:
         observed_at = overrides.pop("observed_at", NOW.timestamp() - 2 * HOUR)
         profile = {

@@ -370,3 +370,26 @@ def test_a_fault_of_ours_leaks_nothing_and_is_found_in_the_log(client, store, wo
     (line,) = log_lines()
     assert (line["request_id"], line["level"]) == ("mine-500", "error")
     assert "LayoutError" in line["exception"]
+
+
+@pytest.mark.parametrize("broken", ["a text for a number", "a list for a row"])
+def test_a_row_that_cannot_be_read_fails_alone(client, store, world, broken):
+    """Neither those of its batch nor those asked about at the same moment fail with it."""
+    bad, good, channel = unique_id(), [unique_id() for _ in range(9)], f"UC{unique_id()}"
+    store.put_channel(channel)
+    for video in good:
+        store.put_video(video, channel, world)
+    if broken == "a list for a row":
+        store.put_list("video_id", bad)
+    else:
+        store.put_video(bad, channel, world, view_count="no number")
+    ids = [*good[:5], bad, *good[5:]]
+    told = client.post("/v1/forecasts", json={"video_ids": ids, "days": [1]}).json()["forecasts"]
+    assert [one["video_id"] for one in told if "metrics" in one] == good
+    assert [one["error"]["code"] for one in told if "metrics" not in one] == ["internal_error"]
+    for _ in range(4):
+        assert problem(client.get(f"/v1/videos/{bad}/forecast")) == (500, "internal_error")
+    assert client.get(f"/v1/videos/{good[0]}/forecast").status_code == 200
+    fresh = unique_id()
+    store.put_video(fresh, channel, world)
+    assert client.get(f"/v1/videos/{fresh}/forecast").json()["degraded"] is False
