@@ -28,7 +28,13 @@ from ingestion.sightings import (
     view_count,
 )
 from ingestion.targets import Kind, Target
-from ingestion.youtube import MAX_IDS, ApiResponse, PlaylistNotFound, YouTubeClient
+from ingestion.youtube import (
+    MAX_IDS,
+    ApiResponse,
+    PlaylistNotFound,
+    RequestRefused,
+    YouTubeClient,
+)
 
 _LANDING_THREADS = 4
 # Targets taken at once: so much is asked again when a collector dies.
@@ -195,10 +201,15 @@ class Collector:
         while taken := self._due("handle", now, limit=_CHANNELS_AT_ONCE):
             with self._brought_in(taken):
                 for handle in taken:
-                    answer = self._client.channel_by_handle(handle.target_id)
-                    found = [target.target_id for target in self._found(answer)]
-                    channel_id = found[0] if found else None
-                    self._keep(planner.handle_looked_up(handle, answer.fetched_at, channel_id))
+                    channel_id = self._channel_of(handle.target_id)
+                    self._keep(planner.handle_looked_up(handle, now, channel_id))
+
+    def _channel_of(self, handle: str) -> str | None:
+        try:
+            found = self._found(self._client.channel_by_handle(handle))
+        except RequestRefused:
+            return None  # whatever somebody sent: it must not keep all else from being collected
+        return found[0].target_id if found else None
 
     def _look_at_videos(self) -> None:
         """Ask for the videos that are due, a few thousand at a time."""

@@ -1,41 +1,33 @@
 """Advisory locks of a warehouse: whoever could undo what another does waits for it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Engine, text
 
 
-@contextmanager
-def alone_at_features(engine: Engine) -> Iterator[None]:
+def alone_at_features(engine: Engine) -> AbstractContextManager[None]:
     """Keep other writers of the feature tables out: one could undo what another has read anew."""
-    with _held(engine, "feature tables", ""):
-        yield
+    return _held(engine, "feature tables")
 
 
-@contextmanager
-def exporting_alone(engine: Engine) -> Iterator[None]:
+def exporting_alone(engine: Engine) -> AbstractContextManager[None]:
     """Wait for another export: both would write one file before it is put in its place."""
-    with _held(engine, "export", ""):
-        yield
+    return _held(engine, "export")
 
 
-@contextmanager
-def between_purges(engine: Engine) -> Iterator[None]:
+def between_purges(engine: Engine) -> AbstractContextManager[None]:
     """Keep purges out from before features are read until they are written, beside others."""
-    with _held(engine, "purge", "_shared"):
-        yield
+    return _held(engine, "purge", "_shared")
 
 
-@contextmanager
-def purging_alone(engine: Engine) -> Iterator[None]:
+def purging_alone(engine: Engine) -> AbstractContextManager[None]:
     """Wait for those that read what is to go, or they would write it again."""
-    with _held(engine, "purge", ""):
-        yield
+    return _held(engine, "purge")
 
 
 @contextmanager
-def _held(engine: Engine, what: str, shared: str) -> Iterator[None]:
+def _held(engine: Engine, what: str, shared: str = "") -> Iterator[None]:
     lock, unlock = (
         text(f"SELECT pg_advisory_{verb}{shared}(hashtext(current_schema() || ' {what}'))")
         for verb in ("lock", "unlock")

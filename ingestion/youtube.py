@@ -49,6 +49,10 @@ class InvalidApiKey(YouTubeError):
     """YouTube does not accept the key."""
 
 
+class RequestRefused(YouTubeError):
+    """YouTube takes a request for wrong: asking it again would not help."""
+
+
 class PlaylistNotFound(YouTubeError):
     """A playlist does not exist: its channel is gone, or never uploaded."""
 
@@ -298,7 +302,7 @@ def _translated(status: int, content: bytes) -> IngestionError:
         return PlaylistNotFound(message)
     if status >= 500 or status == 429 or reasons & _RATE_REASONS:
         return YouTubeUnavailable(f"YouTube answered {status} ({message}): try again later")
-    return YouTubeError(f"YouTube refused the request with {status}: {message}")
+    return RequestRefused(f"YouTube refused the request with {status}: {message}")
 
 
 def _error_body(content: bytes) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from ingestion.purging import Selection, Stores, VideoInHand, purge
 from ingestion.quota import QuotaExhausted, QuotaLedger, usage
 from ingestion.targets import UnknownTarget, listing, load_targets
 from ingestion.warehouse import read_channels, read_metadata, read_snapshots
-from ingestion.youtube import GoogleYouTubeClient
+from ingestion.youtube import GoogleYouTubeClient, RequestRefused
 from serving.warehouse import Warehouse
 
 END = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -294,6 +294,29 @@ def test_the_channel_of_a_handle_tracked_over_rest_is_collected_at_once(
     assert report.gone == 1  # nobody's, asked for twice
     is_new, row = track(nobodys)
     assert (is_new, row["last_observed_at"]) == (True, None)
+
+
+def test_a_handle_that_youtube_refuses_stops_no_collection(
+    collector: Collector,
+    warehouse: Engine,
+    database_url: str,
+    schema: str,
+    emulator: RunningEmulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What YouTube refuses is not known of the emulator, so its answer is given in its place."""
+    rest = Warehouse(database_url, schema)
+    asyncio.run(rest.add_target("handle", "@··", "synthetic", emulator.now()))
+
+    def refuse(_client: GoogleYouTubeClient, handle: str) -> None:
+        raise RequestRefused(f"YouTube refused the request with 400: {handle}")
+
+    monkeypatch.setattr(GoogleYouTubeClient, "channel_by_handle", refuse)
+    assert collect_due(collector).videos > 0
+    emulator.advance(emulator.now() + 7 * HOUR)
+    collect_due(collector)
+    (handle,) = [t for t in load_targets(warehouse, "synthetic") if t.kind == "handle"]
+    assert handle.gone_at is not None
 
 
 def test_an_old_video_tracked_over_rest_is_looked_at_once_and_left_alone(
